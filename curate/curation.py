@@ -1,0 +1,193 @@
+"""Runs the stages of a pipeline over its sources: reading, passes, barriers, the final write."""
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curate.documents import WriteDocuments, put_in_place
+from curate.files import read_json
+from curate.manifest import rows_in, write_manifest
+from curate.parts import Part, record_decided
+from curate.passes import LoadParts, ReadSources, Runner, SaveParts, is_complete, mark_complete, parts_in
+from curate.plan import Pass, Step, build_steps, editing_at_head, passes, unfinished
+from curate.sources import Source, benchmark_files, resolve
+from pipelines.config import Pipeline
+
+
+@dataclass
+class Curation:
+    """A resolved curation: what will run and where it lies."""
+
+    pipeline: Pipeline
+    sources: list[Source]
+    benchmarks: list[str]
+    read: Step
+    steps: list[Step]
+    say: Callable[[str], None]
+    """Called with a line of progress before each thing that takes time."""
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.pipeline.folder
+
+    @property
+    def work(self) -> Path:
+        """Where intermediate results lie."""
+        return self.folder / "work"
+
+    @property
+    def todo(self) -> list[Step]:
+        """The stages whose results are not on disk."""
+        return unfinished(self.steps) if is_complete(self.read.folder) else self.steps
+
+    @property
+    def labels(self) -> list[str]:
+        """The stages' names, a number added where a name comes again."""
+        seen: Counter[str] = Counter()
+        labels = []
+        for step in self.steps:
+            seen[step.stage.name] += 1
+            labels.append(step.stage.name + (f"-{seen[step.stage.name]}" if seen[step.stage.name] > 1 else ""))
+        return labels
+
+
+def resolve_curation(pipeline: Pipeline, where: str, say: Callable[[str], None]) -> Curation:
+    """Check the pipeline against the disk. Raises ValueError naming the key that cannot be used."""
+    sources = resolve(pipeline, where)
+    benchmarks = benchmark_files(pipeline, where)
+    read, steps = build_steps(pipeline, where, sources, benchmarks, pipeline.folder / "work")
+    return Curation(pipeline, sources, benchmarks, read, steps, say)
+
+
+def run_curation(curation: Curation) -> dict[str, Any]:
+    """Do what is not done yet and return the manifest. A killed run goes on from what is on disk."""
+    if _is_finished(curation):
+        return read_json(curation.folder / "manifest.json")
+    (curation.folder / "manifest.json").unlink(missing_ok=True)
+    runner = Runner(curation.work / "logs", curation.pipeline.curate.executor.workers)
+    reading = not is_complete(curation.read.folder)
+    todo = passes(curation.todo)
+    for index, one in enumerate(todo):
+        fused = index == len(todo) - 1 and not one.steps[-1].stage.is_global
+        _run_pass(curation, runner, one, reading and index == 0, fused)
+    if not todo or not fused:
+        _run_pass(curation, runner, Pass(), reading and not todo, True)
+    # From here on the staged files move away, so the markers that say they are there must not survive.
+    runner.forget(_pass_name(curation, Pass(), True))
+    put_in_place(_staged(curation), curation.folder)
+    manifest = write_manifest(curation.folder, curation.pipeline.name, curation.read, curation.steps, curation.labels)
+    _remove_stale(curation)
+    return manifest
+
+
+def _run_pass(curation: Curation, runner: Runner, one: Pass, reading: bool, writes: bool) -> None:
+    parts = [] if reading else _parts(curation, one.steps[0] if one.steps else None)
+    for step in one.steps:
+        if step.prepares:
+            _prepare(curation, runner, step, parts)
+    tasks = len(curation.sources) if reading else len(parts)
+    names = ["read"] * reading + [step.stage.name for step in one.steps] + ["write"] * writes
+    curation.say(f"{', '.join(names)}: {tasks} {'sources' if reading else 'parts'}")
+    runner.parts(_pass_name(curation, one, writes), tasks, _pass_steps(curation, one, parts, reading, writes))
+    if reading:
+        mark_complete(curation.read.folder, runner.seconds("read"))
+    for step in one.steps:
+        if step.stage.is_global:
+            _decide(curation, runner, step)
+        mark_complete(step.folder, runner.seconds(step.stage.name))
+
+
+def _pass_steps(curation: Curation, one: Pass, parts: list[Part], reading: bool, writes: bool) -> list[Any]:
+    head: list[Any] = [LoadParts(parts)]
+    stages = [step.stage for step in one.steps]
+    if reading:
+        keys = curation.pipeline.curate
+        reader = ReadSources(curation.sources, curation.read.folder, keys.part_rows, keys.on_bad_record == "stop")
+        editing = editing_at_head(stages)
+        head, stages = [reader, *stages[:editing], SaveParts()], stages[editing:]
+    return [*head, *stages, *([_writer(curation)] if writes else [])]
+
+
+def _pass_name(curation: Curation, one: Pass, writes: bool) -> str:
+    return (one.name if one.steps else _last_identity(curation)) + ("+write" if writes else "")
+
+
+def _writer(curation: Curation) -> WriteDocuments:
+    ledgers = [("read", curation.read.folder)]
+    ledgers += zip(curation.labels, [step.folder for step in curation.steps], strict=True)
+    held_out = next((step.folder for step in curation.steps if step.stage.name == "held_out"), None)
+    return WriteDocuments(_staged(curation), ledgers, held_out)
+
+
+def _parts(curation: Curation, step: Step | None) -> list[Part]:
+    """All parts as `step` sees them, or as they are after the last stage."""
+    before = curation.steps[: curation.steps.index(step)] if step else curation.steps
+    folders = [earlier.folder for earlier in before]
+    return [part.behind(folders) for part in parts_in(curation.read.folder, curation.sources)]
+
+
+def _prepare(curation: Curation, runner: Runner, step: Step, parts: list[Part]) -> None:
+    if is_complete(step.folder / "prepared"):
+        return
+    curation.say(f"{step.stage.name}: prepare")
+    step.stage.workspace.parts = parts
+    runner.once(f"{step.identity}-prepare", step.stage.name, step.stage.prepare)
+    step.stage.workspace.parts = []
+    mark_complete(step.folder / "prepared", runner.seconds(step.stage.name))
+
+
+def _decide(curation: Curation, runner: Runner, step: Step) -> None:
+    curation.say(f"{step.stage.name}: decide")
+    parts = _parts(curation, step)
+
+    def decide() -> None:
+        measured = Measured(step.folder, parts)
+        for part, frame, verdicts in zip(parts, measured, step.stage.decide(measured), strict=True):
+            record_decided(step.folder, part, frame, verdicts)
+
+    runner.once(f"{step.identity}-decide", step.stage.name, decide)
+
+
+@dataclass
+class Measured:
+    """What a global stage measured, part by part in global order; it can be gone through more than once."""
+
+    folder: Path
+    parts: list[Part]
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        for part in self.parts:
+            yield part.left(pl.read_parquet(self.folder / "measured" / f"{part.key}.parquet"))
+
+
+def _is_finished(curation: Curation) -> bool:
+    """Whether documents/ is what this pipeline makes, by identity and by count."""
+    if curation.todo or not (curation.folder / "manifest.json").exists():
+        return False
+    manifest = read_json(curation.folder / "manifest.json")
+    kept = sum(pool["documents"] for pool in manifest["kept"].values())
+    held_out = sum(pool["documents"] for pool in manifest["held_out"].values())
+    found = rows_in(curation.folder / "documents"), rows_in(curation.folder / "held_out")
+    return manifest["identity"] == _last_identity(curation) and found == (kept, held_out)
+
+
+def _last_identity(curation: Curation) -> str:
+    return curation.steps[-1].identity if curation.steps else curation.read.identity
+
+
+def _staged(curation: Curation) -> Path:
+    return curation.work / f"{_last_identity(curation)}-write"
+
+
+def _remove_stale(curation: Curation) -> None:
+    """Remove what earlier versions of the pipeline left; logs stay, they are small and tell what happened."""
+    current = {curation.read.folder, *(step.folder for step in curation.steps), curation.work / "logs"}
+    for folder in curation.work.iterdir():
+        if folder not in current:
+            shutil.rmtree(folder)

@@ -1,0 +1,86 @@
+"""The last pass: documents/, held_out/ and removed/, each put in place as a whole."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datatrove.pipeline.base import PipelineStep
+
+from curate.files import aside
+from curate.parts import Batch, Part, write_frame
+
+FOLDERS = ("documents", "held_out", "removed")
+
+
+def write_documents(path: Path, batch: Batch) -> None:
+    """Write a batch as documents: id, text, pool, source, origin, scores; nothing where it is empty."""
+    documents = batch.documents
+    if documents.height == 0:
+        path.unlink(missing_ok=True)
+        return
+    table = documents.select("id", "text", "pool", "source", "origin").to_arrow(compat_level=pl.CompatLevel.oldest())
+    table = table.append_column("scores", _scores(batch.part, documents["row"]))
+    with aside(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", compression_level=3, use_dictionary=["pool", "source"])
+
+
+class WriteDocuments(PipelineStep):
+    """Writes the rows that are left, and the ledger of every stage, into a folder to be put in place."""
+
+    type, name = "CURATE", "write documents"
+
+    def __init__(self, folder: Path, ledgers: list[tuple[str, Path]], held_out: Path | None):
+        super().__init__()
+        self.folder, self.ledgers, self.held_out = folder, ledgers, held_out
+
+    def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
+        for batch in data:
+            with self.track_time():
+                part = batch.part
+                place = Path(part.pool) / part.source / f"{part.number:05d}.parquet"
+                write_documents(self.folder / "documents" / place, batch)
+                if self.held_out and (kept_aside := self.held_out / "documents" / f"{part.key}.parquet").exists():
+                    with aside(self.folder / "held_out" / place) as temporary:
+                        shutil.copyfile(kept_aside, temporary)
+                for label, folder in self.ledgers:
+                    self._write_ledger(part, label, folder / "verdicts" / f"{part.key}.parquet")
+            yield batch
+
+    def _write_ledger(self, part: Part, label: str, verdicts: Path) -> None:
+        path = self.folder / "removed" / label / f"{part.key}.parquet"
+        if not verdicts.exists():
+            return
+        known = [pl.lit(part.pool).alias("pool"), pl.lit(part.source).alias("source"), pl.lit(label).alias("stage")]
+        frame = pl.read_parquet(verdicts).with_columns(known)
+        columns = ["id", "pool", "source", "origin", "stage", "reason", "detail", "excerpt", "bytes"]
+        write_frame(path, frame.select(columns))
+
+
+def put_in_place(staged: Path, run: Path) -> None:
+    """Move the staged folders to their final names; a run killed in between goes on with those still staged."""
+    (run / "manifest.json").unlink(missing_ok=True)
+    for name in FOLDERS:
+        if (staged / name).exists():
+            shutil.rmtree(run / name, ignore_errors=True)
+            (staged / name).rename(run / name)
+
+
+def _scores(part: Part, rows: pl.Series) -> pa.MapArray:
+    """The scores of `rows` as a map per row; a score a stage did not give is left out."""
+    scores = part.scores()
+    if scores is None:
+        offsets = pa.array([0] * (len(rows) + 1), pa.int32())
+        return pa.MapArray.from_arrays(offsets, pa.array([], pa.string()), pa.array([], pa.float32()))
+    names = sorted(name for name in scores.columns if name != "row")
+    joined = rows.to_frame("row").join(scores, on="row", how="left", maintain_order="left")
+    long = joined.with_row_index("at").unpivot(names, index="at", variable_name="name", value_name="value")
+    long = long.filter(pl.col("value").is_not_null()).sort("at", "name")
+    counts = pl.DataFrame({"at": range(len(rows))}, schema={"at": pl.UInt32})
+    counts = counts.join(long.group_by("at").len(), on="at", how="left", maintain_order="left")["len"].fill_null(0)
+    offsets = pa.array([0, *counts.cum_sum().to_list()], pa.int32())
+    keys, values = long["name"].to_arrow(), long["value"].cast(pl.Float32).to_arrow()
+    return pa.MapArray.from_arrays(offsets, keys.cast(pa.string()), values)

@@ -1,0 +1,143 @@
+"""From the stage list of a pipeline file to what has to run: identities, folders, passes."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+import curate.stages  # noqa: F401  (registers every stage)
+from curate.files import file_identity, identity
+from curate.passes import is_complete
+from curate.sources import Source
+from curate.stage import STAGES, Stage, Workspace
+from pipelines.config import Pipeline
+
+READ_VERSION = 1
+"""Raised when reading gives other parts than before."""
+
+
+@dataclass
+class Step:
+    """A stage with its place on disk."""
+
+    stage: Stage
+    identity: str
+    """16 hex digits for the stage's keys, code version and everything before it."""
+    folder: Path
+
+    @property
+    def prepares(self) -> bool:
+        """Whether something must be built before the first part is judged."""
+        return type(self.stage).prepare is not Stage.prepare
+
+
+@dataclass
+class Pass:
+    """Stages that one run over the parts serves; global ones stand last."""
+
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Name of the pass's log folder; it changes with any stage in it."""
+        names = "+".join(step.stage.name for step in self.steps)[:80]
+        return f"{identity([step.identity for step in self.steps])}-{names}"
+
+
+def build_stages(pipeline: Pipeline, where: str) -> list[Stage]:
+    """The stages in order, checked, with `held_out` last. Raises ValueError naming the key."""
+    stages = [_stage(entry, f"{where}: curate.stages[{index}]") for index, entry in enumerate(pipeline.curate.stages)]
+    if pipeline.eval.held_out:
+        stages.append(STAGES["held_out"](share=pipeline.eval.held_out))
+    return stages
+
+
+def build_steps(
+    pipeline: Pipeline, where: str, sources: list[Source], benchmarks: list[str], work: Path
+) -> tuple[Step, list[Step]]:
+    """The reading step's place (as a Step without a stage of its own) and the steps of the stages, in order."""
+    stages = build_stages(pipeline, where)
+    leading = editing_at_head(stages)
+    read_identity = identity(
+        [
+            READ_VERSION,
+            [[source.pool, source.name, source.path, source.identity] for source in sources],
+            pipeline.curate.part_rows,
+            [_keys(stage) for stage in stages[:leading]],
+        ]
+    )
+    read_step = Step(Stage(), read_identity, work / f"{read_identity}-read")
+    steps, before = [], read_identity
+    for index, stage in enumerate(stages):
+        used = benchmarks if stage.name == "decontaminate" else []
+        stage._workspace = Workspace(work, [], used, index < leading, f"{where}: curate.stages[{index}].{stage.name}")
+        files = [file_identity(path) for path in [*stage.inputs(), *used]]
+        before = identity([before, _keys(stage), files])
+        stage.workspace.folder = work / f"{before}-{stage.name}"
+        steps.append(Step(stage, before, stage.workspace.folder))
+    return read_step, steps
+
+
+def editing_at_head(stages: list[Stage]) -> int:
+    """How many editing stages stand at the head: they run while reading, so that texts are written once."""
+    count = 0
+    while count < len(stages) and stages[count].edits and not stages[count].is_global:
+        count += 1
+    return count
+
+
+def passes(steps: list[Step]) -> list[Pass]:
+    """Group the steps that still have to run, in order.
+
+    A pass ends where the next stage needs a barrier: it prepares something from the parts, or a global stage before it
+    has yet to decide. Global stages in a row are measured together.
+    """
+    grouped: list[Pass] = []
+    for step in steps:
+        last = grouped[-1].steps if grouped else []
+        barrier = step.prepares or (last and last[-1].stage.is_global and not step.stage.is_global)
+        if not grouped or (last and barrier):
+            grouped.append(Pass())
+        grouped[-1].steps.append(step)
+    return grouped
+
+
+def unfinished(steps: list[Step]) -> list[Step]:
+    """The steps from the first one whose results are not on disk."""
+    for index, step in enumerate(steps):
+        if not is_complete(step.folder):
+            return steps[index:]
+    return []
+
+
+def _stage(entry: Any, where: str) -> Stage:
+    if isinstance(entry, str):
+        name, keys = entry, {}
+    elif isinstance(entry, dict) and len(entry) == 1:
+        name, keys = next(iter(entry.items()))
+        keys = {} if keys is None else keys
+    else:
+        raise ValueError(f"{where}: {entry!r} is not a stage. Write a name, or one name with its keys: `name: {{…}}`.")
+    if name not in STAGES:
+        raise ValueError(f"{where}: there is no stage {name!r}. Known: {', '.join(sorted(STAGES))}.")
+    if not isinstance(keys, dict):
+        raise ValueError(f"{where}.{name}: {keys!r} is not a set of keys. Write {name}: {{key: value}}.")
+    try:
+        return STAGES[name](**keys)
+    except ValidationError as error:
+        raise ValueError("\n".join(_explain(f"{where}.{name}", STAGES[name], one) for one in error.errors())) from None
+
+
+def _explain(where: str, stage: type[Stage], problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{where}.{key}: there is no such key. Known here: {', '.join(stage.model_fields) or 'none'}."
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":
+        return f"{where}.{key}: {message}" if key else f"{where}: {message}"
+    return f"{where}.{key}: {problem['input']!r} cannot be used: {message[:1].lower()}{message[1:]}."
+
+
+def _keys(stage: Stage) -> list[Any]:
+    return [stage.name, stage.version, stage.model_dump(mode="json")]

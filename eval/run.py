@@ -1,0 +1,177 @@
+"""Bits per byte of the base and the trained model on all held-out documents, and whether the difference is one.
+
+    python -m eval.run [RUN]
+
+Writes <run>/eval/scores.json: `base` and `trained` with the same names, and `difference` with a 95 % interval; a
+change whose interval holds 0 is called "no change". Both models run in fp32 through transformers, each with its own
+tokenizer, on windows of mix.seq_len tokens.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines import cli
+from pipelines.config import Pipeline
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+
+    from eval.held_out import Windows
+
+ROWS_AT_ONCE = 16
+"""Windows per forward pass."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command."""
+    pipeline, _ = cli.parse("eval.run", __doc__ or "", "eval", argv)
+    from rich.console import Console
+
+    scores = score(pipeline)
+    Console().print(table(scores))
+
+
+def score(pipeline: Pipeline) -> dict[str, Any]:
+    """Measure both models and write scores.json; returns what it holds."""
+    from importlib.metadata import version
+
+    from curate.files import identity, write_json
+    from eval import held_out
+    from eval.statistics import RESAMPLES
+
+    run = pipeline.folder
+    export = run / "train" / pipeline.train.run / "export"
+    if not (export / "config.json").exists():
+        raise ValueError(
+            f"{export}: there is no exported model, so there is nothing to compare with the base. "
+            f"Train one first: torchrun -m train.launch {run}"
+        )
+    documents = held_out.read(run)
+    measured: dict[str, pl.DataFrame] = {}
+    scores: dict[str, Any] = {"base": None, "trained": None, "difference": None}
+    models = _models(pipeline, export)
+    for name, folder in models.items():
+        windows = held_out.build(documents, folder, pipeline.mix.seq_len)
+        measured[name] = _measure(name, folder, windows)
+    predicted = _predicted_by_all(measured)
+    measured = {name: frame.filter(predicted) for name, frame in measured.items()}
+    for name, folder in models.items():
+        scores[name] = _summary(folder, measured[name])
+    if "base" in measured:
+        scores["difference"] = _differences(measured["base"], measured["trained"])
+    scores["held_out"] = {
+        "identity": identity(documents["id"].to_list()),
+        "documents": dict(documents["pool"].value_counts().sort("pool").iter_rows()),
+    }
+    scores["settings"] = {"seq_len": pipeline.mix.seq_len, "interval": 0.95, "resamples": RESAMPLES, "seed": 0}
+    scores["versions"] = {name: version(name) for name in ("torch", "transformers", "tokenizers", "numpy")}
+    write_json(run / "eval" / "scores.json", scores)
+    return scores
+
+
+def table(scores: dict[str, Any]) -> Any:
+    """What was measured, a row per pool and source, as a rich table."""
+    from rich.table import Table
+
+    counts = scores["held_out"]["documents"]
+    about = f"Bits per byte on {counts['domain']:,} domain and {counts['general']:,} general held-out documents"
+    result = Table(title=about, caption=None if scores["base"] else "no base: the model was trained from scratch")
+    for heading in ("held-out text", "documents", "base", "trained", "change", "95 % interval", "verdict"):
+        result.add_column(heading, justify="left" if heading in ("held-out text", "verdict") else "right")
+    for group in scores["trained"]["groups"]:
+        trained = scores["trained"]["groups"][group]
+        cells = [group, f"{trained['documents']:,}", "", f"{trained['bits_per_byte']:.4f}", "", "", ""]
+        if scores["base"]:
+            change = scores["difference"][group]
+            cells[2] = f"{scores['base']['groups'][group]['bits_per_byte']:.4f}"
+            cells[4] = f"{change['change']:+.4f} ({change['percent']:+.1f} %)"
+            cells[5] = "" if change["low"] is None else f"{change['low']:+.4f} to {change['high']:+.4f}"
+            cells[6] = change["verdict"]
+        result.add_row(*cells, style="bold" if "/" not in group else "")
+    return result
+
+
+def _models(pipeline: Pipeline, export: Path) -> dict[str, Path]:
+    from eval.hugging_face import folder_of
+
+    if pipeline.train.init == "scratch":
+        return {"trained": export}
+    return {"base": folder_of(pipeline.model), "trained": export}
+
+
+def _measure(name: str, folder: Path, windows: "Windows") -> "pl.DataFrame":
+    """The windows' documents with the `bits` a model needs for each."""
+    import polars as pl
+    from rich.progress import track
+
+    from eval import hugging_face
+    from eval.held_out import document_bits, window_nats
+
+    nll = hugging_face.nll(hugging_face.load(folder))
+    batches = -(-len(windows.lengths) // ROWS_AT_ONCE)
+    bar = iter(track(range(batches), f"{name}: {windows.documents.height:,} documents", transient=True))
+
+    def counted(inputs: "np.ndarray", positions: "np.ndarray", labels: "np.ndarray") -> "np.ndarray":
+        next(bar)
+        return nll(inputs, positions, labels)
+
+    bits = document_bits(windows, window_nats(windows, counted, ROWS_AT_ONCE))
+    next(bar, None)
+    return windows.documents.with_columns(pl.Series("bits", bits))
+
+
+def _predicted_by_all(measured: "dict[str, pl.DataFrame]") -> "pl.Series":
+    """Documents in which every model predicts something: a single token without BOS before it is not predicted."""
+    import polars as pl
+
+    columns = [(frame["bytes"] > 0).alias(name) for name, frame in measured.items()]
+    return pl.select(pl.all_horizontal(columns)).to_series()
+
+
+def _groups(documents: "pl.DataFrame") -> "dict[str, pl.DataFrame]":
+    """Each pool, then each of its sources as pool/source, and the documents of it."""
+    import polars as pl
+
+    groups = {}
+    for pool in documents["pool"].unique(maintain_order=True):
+        of_pool = documents.filter(pl.col("pool") == pool)
+        groups[pool] = of_pool
+        for source in sorted(of_pool["source"].unique()):
+            groups[f"{pool}/{source}"] = of_pool.filter(pl.col("source") == source)
+    return groups
+
+
+def _summary(folder: Path, documents: "pl.DataFrame") -> dict[str, Any]:
+    from eval.hugging_face import weights_identity
+
+    groups = {
+        name: {
+            "bits_per_byte": rows["bits"].sum() / rows["bytes"].sum(),
+            "documents": rows.height,
+            "bytes": rows["bytes"].sum(),
+            "tokens": rows["tokens"].sum(),
+        }
+        for name, rows in _groups(documents).items()
+    }
+    totals = {f"{name}_bits_per_byte": value["bits_per_byte"] for name, value in groups.items() if "/" not in name}
+    return {**totals, "groups": groups, "identity": weights_identity(folder)}
+
+
+def _differences(base: "pl.DataFrame", trained: "pl.DataFrame") -> dict[str, Any]:
+    from eval.statistics import change_in_ratio
+
+    pairs = zip(_groups(base).items(), _groups(trained).values(), strict=True)
+    return {
+        name: asdict(
+            change_in_ratio(
+                *(frame[column].to_numpy() for frame in (before, after) for column in ("bits", "bytes")),
+            )
+        )
+        for (name, before), after in pairs
+    }
+
+
+if __name__ == "__main__":
+    cli.run(main)

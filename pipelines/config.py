@@ -1,0 +1,125 @@
+"""The pipeline file: one YAML that every command reads, checked strictly.
+
+Each section's keys are declared beside their owner (curate/config.py, mix/config.py, ...); this module joins them,
+reads the file, applies the overrides of the command line and turns what pydantic finds into errors that name the
+file and the key.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from curate.config import CurateConfig
+from eval.config import EvalConfig
+from mix.config import MixConfig
+from pipelines.section import Section
+from tokenization.config import TokenizerConfig
+from train.config import TrainConfig
+
+
+class Pipeline(Section):
+    """Everything a run is made from."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    """Name of the run; its folder is runs/<name>."""
+    model: str
+    """Base model: a Hugging Face folder or hub id (Llama or Qwen3); its tokenizer is the base tokenizer."""
+    data_root: str = "sample"
+    """Folder or URL the globs start from; sample is the text that curate.sample makes."""
+    domain: list[str] = Field(min_length=1)
+    """Globs of the domain pool under data_root; a source is a file, named by its stem."""
+    replay: list[str] = Field(min_length=1)
+    """Globs of the replay pool under data_root; `sample:GLOB` reads the sample whatever data_root is."""
+    benchmarks: list[str] = []
+    """Globs of benchmark items under data_root, for decontaminate; empty where that stage is not used."""
+    output: str | None = None
+    """Run folder; by default runs/<name>."""
+    curate: CurateConfig = CurateConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    mix: MixConfig = MixConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.output or f"runs/{self.name}")
+
+
+def load(path: str | Path, overrides: dict[str, Any] | None = None) -> Pipeline:
+    """Read a pipeline file and apply `overrides` (dotted key -> value).
+
+    Raises ValueError naming file, key, what was found and what is allowed.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such pipeline file. Name one, e.g. pipelines/clinical.yaml.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read as a pipeline file ({error}).") from None
+    try:
+        values = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: is not valid YAML, so no key of it can be used: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: holds {type(values).__name__}, not keys and values. Start with `name: ...`.")
+    for key, value in (overrides or {}).items():
+        _put(values, key, value)
+    return parse(values, path)
+
+
+def parse(values: dict[str, Any], path: Path) -> Pipeline:
+    """Check `values` as read from `path`. Raises ValueError naming file and key."""
+    try:
+        return Pipeline.model_validate(values)
+    except ValidationError as error:
+        raise ValueError("\n".join(_explain(path, problem) for problem in error.errors())) from None
+
+
+def save(pipeline: Pipeline, path: Path) -> None:
+    """Write the resolved pipeline as YAML, every key with its value."""
+    from curate.files import write_text
+
+    write_text(path, yaml.safe_dump(pipeline.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe loading that refuses a key given twice and reads 1e-3 as a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        inner = values.get(parent)
+        values[parent] = inner = dict(inner) if isinstance(inner, dict) else {}
+        values = inner
+    values[last] = value
+
+
+def _explain(path: Path, problem: Any) -> str:
+    key = ".".join(f"[{part}]" if isinstance(part, int) else str(part) for part in problem["loc"]).replace(".[", "[")
+    found = json.dumps(problem["input"], default=str)
+    if problem["type"] == "extra_forbidden":
+        *parents, wrong = problem["loc"]
+        return f"{path}: {key}: there is no such key. Known here: {', '.join(_known(parents))}."
+    if problem["type"] == "missing":
+        return f"{path}: {key}: is missing and has no default."
+    return f"{path}: {key}: {found[:120]} cannot be used: {problem['msg'][:1].lower()}{problem['msg'][1:]}."
+
+
+def _known(parents: list[Any]) -> list[str]:
+    section: Any = Pipeline
+    for parent in parents:
+        section = section.model_fields[parent].annotation
+    return list(section.model_fields)

@@ -1,0 +1,26 @@
+"""Keys of the `tokenizer:` section."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipelines.section import Section
+
+
+class TokenizerConfig(Section):
+    """What becomes of the base model's tokenizer."""
+
+    extend: Literal["auto", "always", "never"] = "auto"
+    """Add tokens learned on the domain: always, never, or where the three rules below all hold (auto)."""
+    new_tokens: int = Field(500, ge=0)
+    """Tokens to add when extending; fewer are added where the text offers fewer."""
+    min_fertility: float = Field(2.0, ge=0)
+    """auto: extend only above this many tokens per domain word; 0 turns the rule off."""
+    min_heavily_split: float = Field(0.05, ge=0, le=1)
+    """auto: extend only where more than this share of domain words takes 4 tokens or more; 0 turns it off."""
+    min_domain_tokens: int = Field(1_000_000_000, ge=0)
+    """auto: extend only with this many domain tokens to train the new rows on; 0 turns it off."""
+    max_general_share: float = Field(0.01, ge=0, le=1)
+    """New tokens that together would cover more than this share of replay tokens are not added; 1 turns it off."""
+    train: int = Field(0, ge=0)
+    """Train a byte-level BPE tokenizer of this many tokens from scratch on the kept documents; 0 keeps the model's."""

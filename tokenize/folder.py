@@ -1,0 +1,80 @@
+"""Folders of tokenizer files: where a base model's is, and which of them travel with an extended tokenizer."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+COMPANIONS = ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json")
+"""Files beside tokenizer.json that stay true when tokens are added. Others (vocab.json, merges.txt, tokenizer.model)
+hold the vocabulary a second time, without the new tokens, and are left behind."""
+
+
+def find(model: str) -> Path:
+    """The folder with the tokenizer of a base model: a Hugging Face folder, or a hub id, whose files are fetched.
+
+    Raises ValueError where neither is there.
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=["tokenizer.json", *COMPANIONS]))
+    except Exception as error:  # the hub client raises a dozen kinds, all for the user to mend
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"model: {model} is neither a folder here nor a model the hub gives out ({reason}), so there is no base "
+            "tokenizer. Name a folder with config.json, tokenizer.json and safetensors, or a hub id."
+        ) from None
+
+
+def copy_companions(source: Path, target: Path) -> None:
+    """Copy the files that belong to a tokenizer beside its tokenizer.json."""
+    for name in COMPANIONS:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+    templates = source / "additional_chat_templates"
+    if templates.is_dir():
+        shutil.copytree(templates, target / templates.name)
+
+
+@contextmanager
+def written_whole(folder: str | Path, ours: str) -> Iterator[Path]:
+    """A hidden folder beside `folder` to write into; on leaving it takes the place of `folder`, on an error it goes.
+
+    A folder that is there already is replaced if it holds the file `ours`, which shows that this tool wrote it;
+    otherwise ValueError.
+    """
+    folder = Path(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / ours).is_file():
+        raise ValueError(
+            f"{folder}: holds files but no {ours}, so it was not written by this command and is not replaced. "
+            "Name another folder, or empty it."
+        )
+    new, old = folder.with_name(f".{folder.name}.tmp"), folder.with_name(f".{folder.name}.old")
+    for left_over in (new, old):
+        shutil.rmtree(left_over, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        yield new
+        for path in sorted(new.rglob("*")):
+            _sync(path)
+        _sync(new)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        _sync(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

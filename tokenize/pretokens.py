@@ -1,0 +1,160 @@
+"""Pre-tokens: the stretches a tokenizer looks at one by one, so tokens never cross their borders.
+
+Byte-level tokenizers (GPT-2, NeoX, Llama 3, Qwen) cut text by a pattern. SentencePiece tokenizers (Llama 2, Mistral)
+replace each space by the word mark "▁" and often cut nothing at all; there a pre-token is a word with its marks, because
+no piece of theirs has a mark behind a letter.
+
+White space that the tokenizer takes out as an added token (NeoX's runs of spaces) is counted as plain text here: counts
+are for choosing new tokens, and what they are chosen for does not contain such runs.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from tokenizers import Tokenizer
+
+MARK = "▁"
+"""SentencePiece's word mark, which stands for a space."""
+_BEFORE_MARKS = re.compile(f"{MARK}*[^{MARK}]+|{MARK}+")
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+
+
+def tokenizer_file(folder: str | Path) -> Path:
+    """The tokenizer.json of a Hugging Face folder (or the file itself). Raises ValueError where there is none."""
+    path = Path(folder)
+    file = path if path.is_file() else path / "tokenizer.json"
+    if not file.is_file():
+        raise ValueError(
+            f"{file}: is not there, and a tokenizer is read from this file only. Other forms are turned into it by "
+            "transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
+        )
+    return file
+
+
+def read(folder: str | Path) -> tuple[dict[str, Any], Tokenizer]:
+    """A tokenizer.json as plain values and as a tokenizer. Raises ValueError where it cannot be read."""
+    file = tokenizer_file(folder)
+    try:
+        text = file.read_text(encoding="utf-8")
+        return json.loads(text), Tokenizer.from_str(text)
+    except Exception as error:  # tokenizers raises plain Exception
+        raise ValueError(f"{file}: cannot be read as a tokenizer ({error}).") from None
+
+
+def parts_of(component: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The steps of a normalizer, pre-tokenizer or decoder of a tokenizer.json, with sequences opened up."""
+    if component is None:
+        return []
+    for key in ("normalizers", "pretokenizers", "decoders"):
+        if component.get("type") == "Sequence" and key in component:
+            return [part for inner in component[key] for part in parts_of(inner)]
+    return [component]
+
+
+def marks_words(description: dict[str, Any]) -> bool:
+    """True where the tokenizer writes spaces as SentencePiece's word mark."""
+    steps = parts_of(description.get("normalizer")) + parts_of(description.get("pre_tokenizer"))
+    return any(
+        step["type"] == "Metaspace" or (step["type"] == "Replace" and step.get("content") == MARK) for step in steps
+    )
+
+
+def is_byte_level(description: dict[str, Any]) -> bool:
+    """True where the tokenizer writes bytes as GPT-2's 256 visible characters."""
+    steps = parts_of(description.get("normalizer")) + parts_of(description.get("pre_tokenizer"))
+    return any(step["type"] == "ByteLevel" for step in steps)
+
+
+def is_byte_piece(token: str) -> bool:
+    """True for a SentencePiece byte-fallback piece, e.g. <0x0A>."""
+    return _BYTE.fullmatch(token) is not None
+
+
+class Pretokens:
+    """The pre-tokens of a tokenizer and their tokens, each computed once."""
+
+    def __init__(self, folder: str | Path, extends: "Pretokens | None" = None) -> None:
+        """Read the tokenizer of `folder`; it cuts text as `extends` does, where that is given, and shares its work."""
+        self.description, self.tokenizer = read(folder)
+        self.names = {index: token for token, index in self.tokenizer.get_vocab(with_added_tokens=True).items()}
+        """Token id -> the token as tokenizer.json writes it, added tokens included."""
+        self._marked = marks_words(self.description)
+        self._splits: dict[str, list[str]] = extends._splits if extends else {}
+        self._tokens: dict[str, list[int]] = {}
+
+    def split(self, chunk: str) -> list[str]:
+        """The pre-tokens of a chunk as they stand inside running text (with its leading space, if it has one)."""
+        found = self._splits.get(chunk)
+        if found is None:
+            found = self._splits[chunk] = self._split(chunk)
+        return found
+
+    def _split(self, chunk: str) -> list[str]:
+        # A word mark is also put before the very first word of a text. The full stop takes it, and goes again.
+        text = f".{chunk}" if self._marked else chunk
+        if self.tokenizer.normalizer is not None:
+            text = self.tokenizer.normalizer.normalize_str(text)
+        if self.tokenizer.pre_tokenizer is None:
+            pieces = [text]
+        else:
+            pieces = [piece for piece, _ in self.tokenizer.pre_tokenizer.pre_tokenize_str(text)]
+        if not self._marked:
+            return pieces
+        pieces[0] = pieces[0].partition(".")[2]
+        return [word for piece in pieces for word in _BEFORE_MARKS.findall(piece)]
+
+    def tokens(self, pretoken: str) -> list[int]:
+        """The token ids of a pre-token."""
+        found = self._tokens.get(pretoken)
+        if found is None:
+            found = [token.id for token in self.tokenizer.model.tokenize(pretoken)]
+            self._tokens[pretoken] = found
+        return found
+
+    def encode(self, chunk: str) -> list[int]:
+        """The token ids of a chunk inside running text."""
+        return [token for pretoken in self.split(chunk) for token in self.tokens(pretoken)]
+
+    def count(self, chunks: pl.DataFrame) -> dict[str, int]:
+        """How often each pre-token stands in counted chunks (`chunk`, `count`)."""
+        counts: dict[str, int] = defaultdict(int)
+        for chunk, times in zip(chunks["chunk"].to_list(), chunks["count"].to_list(), strict=True):
+            for pretoken in self.split(chunk):
+                counts[pretoken] += times
+        return counts
+
+    def readable(self, tokens: Iterable[int]) -> list[str]:
+        """Tokens as text; bytes that are no whole character are written \\xNN."""
+        return [readable(self.names[token], self.description) for token in tokens]
+
+
+def readable(token: str, description: dict[str, Any]) -> str:
+    """A token as text; bytes that are no whole character are written \\xNN."""
+    if is_byte_level(description):
+        return token_bytes(token).decode("utf-8", errors="backslashreplace")
+    return token.replace(MARK, " ")
+
+
+def token_bytes(token: str) -> bytes:
+    """The bytes that a byte-level token stands for; a token written otherwise is taken as its UTF-8."""
+    try:
+        return bytes(_BYTE_OF[character] for character in token)
+    except KeyError:
+        return token.encode()
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """GPT-2's writing of bytes: printable Latin-1 as itself, the other 68 as the characters from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + k): byte for k, byte in enumerate(others)}
+
+
+_BYTE_OF = _byte_alphabet()
+ALPHABET = frozenset(_BYTE_OF)
+"""The 256 characters a byte-level vocabulary needs, or it loses text."""

@@ -1,0 +1,105 @@
+"""Continue a base model on a run's mixture.
+
+    torchrun -m train.launch                                      the latest run, on this machine's CPU or one GPU
+    torchrun --nproc-per-node 8 -m train.launch runs/clinical     eight processes
+    python -m train.launch --run low_lr --peak-lr 1e-4            a second training run beside the first
+
+The same command again goes on after a kill. Writes train/<run>/ in the run folder: metrics.jsonl, journal.jsonl,
+checkpoints/ and export/, a Hugging Face folder.
+"""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from pipelines import cli
+
+if TYPE_CHECKING:
+    from train.settings import Settings
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train, or finish what a killed run left."""
+    pipeline, _ = cli.parse("train.launch", __doc__ or "", "train", argv)
+    from train import settings
+
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    found = settings.resolve(pipeline)
+    settings.check_batches(pipeline, world)
+    first = os.environ.get("RANK", "0") == "0"
+    if first:
+        settings.remember(found)
+    if (found.folder / "export").is_dir():
+        if first:
+            print(f"{found.folder / 'export'}: is there, the run is finished after {pipeline.train.steps} steps.")
+        return
+    _train(found, world, first)
+
+
+def _train(found: "Settings", world: int, first: bool) -> None:
+    import dataclasses
+
+    import torch.distributed as dist
+
+    from train import architecture, platform
+
+    platform.prepare_process()
+    from train.export import export
+    from train.trainer import configure, meet
+
+    meet()
+    if found.needs_resizing:
+        if first and not found.initial.is_dir():
+            from tokenization.embed import resize
+
+            resize(found.base, found.tokenizer, found.initial)
+        dist.barrier()
+        found = dataclasses.replace(
+            found, weights=found.initial, architecture=architecture.read(found.initial)
+        )
+    if first:
+        show(found, platform.describe_device(world))
+    trainer = configure(found).build()
+    try:
+        trainer.train()
+        folder = export(trainer, found)
+        if first:
+            print(f"exported to {folder}")
+    finally:
+        trainer.close()
+    dist.destroy_process_group()
+
+
+def show(found: "Settings", devices: str) -> None:
+    """Print what is about to happen."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from train.checkpoints import newest_step
+
+    train, shape = found.pipeline.train, found.architecture
+    rows = train.steps * train.global_batch
+    begun = newest_step(found.folder)
+    lines: list[tuple[str, Any]] = [
+        ("training run", found.folder),
+        ("base model", f"{found.pipeline.model} ({shape.kind}, {shape.parameters:,} parameters)"),
+        ("weights", "random" if found.weights is None else found.weights),
+        ("new tokens", f"{found.new_tokens:,} (rows: mean of their parents)" if found.needs_resizing else None),
+        ("optimizer state", f"of the checkpoint at step {begun}" if begun else "fresh optimizer state"),
+        ("steps", f"{train.steps:,} of {train.global_batch} x {found.seq_len} tokens"),
+        ("tokens", f"{rows * found.seq_len:,}"),
+        (
+            "learning rate",
+            f"{train.peak_lr:g} after {train.warmup_steps} steps, cosine to {train.peak_lr * train.floor:g} on the last",
+        ),
+        ("precision", train.dtype),
+        ("devices", devices),
+    ]
+    table = Table(title="resume" if begun else "train", show_header=False, title_justify="left")
+    for name, value in lines:
+        if value is not None:
+            table.add_row(name, str(value))
+    Console(soft_wrap=True).print(table)
+
+
+if __name__ == "__main__":
+    cli.run(main)

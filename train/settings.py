@@ -1,0 +1,160 @@
+"""What a training run works with, found on disk and checked before any model is built; no torch is imported here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curate.files import file_identity, identity, read_json, write_json
+from pipelines.config import Pipeline
+from train import architecture
+from train.architecture import Architecture
+
+_MAY_CHANGE = ("train.run", "train.local_batch", "train.checkpoint_every", "train.keep_checkpoints")
+"""Keys that a resumed run may set anew: they change neither the data nor, beyond rounding, the result."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A training run, resolved."""
+
+    pipeline: Pipeline
+    architecture: Architecture
+    base: Path
+    """Hugging Face folder of the base model."""
+    weights: Path | None
+    """Hugging Face folder the weights come from; None for random weights."""
+    tokenizer: Path
+    """Folder with the tokenizer that the mixture was encoded with."""
+    new_tokens: int
+    """Tokens the tokenizer has beyond the base model's."""
+    seq_len: int
+    """Tokens per row of the mixture."""
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the training run: runs/<name>/train/<run>."""
+        return self.pipeline.folder / "train" / self.pipeline.train.run
+
+    @property
+    def needs_resizing(self) -> bool:
+        """Whether the base model's embedding must get rows for new tokens first."""
+        return self.weights is not None and self.new_tokens > 0
+
+    @property
+    def initial(self) -> Path:
+        """Hugging Face folder of the resized base model."""
+        return self.folder / "initial"
+
+
+def resolve(pipeline: Pipeline) -> Settings:
+    """Find and check everything but the weights. Raises ValueError naming the file and key that do not fit."""
+    train = pipeline.train
+    if train.warmup_steps >= train.steps:
+        raise ValueError(
+            f"train.warmup_steps: {train.warmup_steps} is not below train.steps ({train.steps}), so the learning rate "
+            "would never come down. Lower train.warmup_steps."
+        )
+    mixture = read_json(pipeline.folder / "mixture.json")
+    base = model_folder(pipeline.model)
+    tokenizer = pipeline.folder / "tokenizer"
+    size = vocabulary_size(tokenizer)
+    shape = architecture.read(base)
+    scratch = train.init == "scratch"
+    own_tokenizer = pipeline.tokenizer.train > 0
+    if own_tokenizer and not scratch:
+        raise ValueError(
+            "tokenizer.train: makes a tokenizer of its own, but train.init is base, whose embedding rows belong to "
+            "another tokenizer's tokens. Set train.init: scratch, or tokenizer.train: 0."
+        )
+    new_tokens = 0 if own_tokenizer else len(read_json(tokenizer / "extension.json")["new_tokens"])
+    if own_tokenizer or (scratch and new_tokens):
+        shape = architecture.read(base, vocab=size)
+    elif size > shape.vocab and not new_tokens:
+        raise ValueError(
+            f"{tokenizer / 'tokenizer.json'}: has {size} tokens, {base / 'config.json'} says vocab_size {shape.vocab}, so "
+            "some tokens have no embedding row. The tokenizer and the model do not belong together: mend `model`."
+        )
+    if mixture["seq_len"] > shape.max_positions:
+        raise ValueError(
+            f"mix.seq_len: {mixture['seq_len']} is more than the base model's max_position_embeddings "
+            f"({shape.max_positions}). Build the mixture again with a mix.seq_len of at most that."
+        )
+    weights = None if scratch else base
+    return Settings(pipeline, shape, base, weights, tokenizer, new_tokens, mixture["seq_len"])
+
+
+def check_batches(pipeline: Pipeline, world: int) -> None:
+    """Raises ValueError where the global batch is not made of whole local batches on `world` ranks."""
+    train = pipeline.train
+    if train.global_batch % (train.local_batch * world):
+        fitting = [n for n in range(1, train.local_batch + 1) if train.global_batch % (n * world) == 0]
+        advice = f"Set train.local_batch to {fitting[-1]}" if fitting else f"Set train.global_batch to a multiple of {world}"
+        raise ValueError(
+            f"train.global_batch: {train.global_batch} is not a multiple of train.local_batch ({train.local_batch}) x "
+            f"{world} processes, so a step cannot be shared evenly. {advice}."
+        )
+
+
+def remember(settings: Settings) -> None:
+    """Write what the run is made with to config.json, or compare with what it was begun with.
+
+    Raises ValueError naming the keys that differ.
+    """
+    path = settings.folder / "config.json"
+    made_with = _made_with(settings)
+    if not path.exists():
+        write_json(path, made_with)
+        return
+    before = read_json(path)
+    differing = [key for key in sorted({*before, *made_with}) if before.get(key) != made_with.get(key)]
+    differing = [key for key in differing if key not in _MAY_CHANGE]
+    if differing:
+        changes = "; ".join(f"{key} was {before.get(key)!r}, is {made_with.get(key)!r}" for key in differing)
+        raise ValueError(
+            f"{path}: the training run {settings.pipeline.train.run!r} was begun with other settings ({changes}), so its "
+            f"checkpoints cannot be gone on with. Choose another --run name, or delete {settings.folder}."
+        )
+
+
+def model_folder(model: str) -> Path:
+    """The folder of a model given as a folder or as a hub id, whose files are fetched."""
+    if Path(model).is_dir():
+        return Path(model)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors"]))
+    except Exception as error:  # the hub client raises a dozen kinds, all for the user to mend
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"model: {model} is neither a folder here nor a model the hub gives out ({reason}), so there are no weights "
+            "to continue. Name a folder with config.json and safetensors, or a hub id."
+        ) from None
+
+
+def vocabulary_size(tokenizer: Path) -> int:
+    """Rows an embedding needs for the tokenizer in a folder: its highest id + 1."""
+    from tokenizers import Tokenizer
+
+    path = tokenizer / "tokenizer.json"
+    if not path.exists():
+        raise ValueError(f"{path}: is not there, so nothing says what the mixture's tokens are. Run mix.build first.")
+    return max(Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True).values()) + 1
+
+
+def _made_with(settings: Settings) -> dict[str, Any]:
+    """Dotted key -> value of everything that decides what is learned."""
+    pipeline = settings.pipeline
+    flat = {f"train.{key}": value for key, value in pipeline.train.model_dump(mode="json").items()}
+    flat |= {f"eval.{key}": value for key, value in pipeline.eval.model_dump(mode="json").items()}
+    weights = [] if settings.weights is None else sorted(settings.weights.glob("*.safetensors"))
+    flat["model"] = pipeline.model
+    flat["model files"] = identity(
+        {
+            "config.json": file_identity(settings.base / "config.json"),
+            "weights": [[file.name, file.stat().st_size] for file in weights],
+        }
+    )
+    flat["tokenizer.json"] = file_identity(settings.tokenizer / "tokenizer.json")
+    flat["mixture.json"] = file_identity(pipeline.folder / "mixture.json")
+    return flat

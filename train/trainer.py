@@ -1,0 +1,311 @@
+"""The trainer: torchtitan's, on the rows of a mixture, with what it learns written down pool by pool.
+
+What is added to torchtitan's: losses per pool, bits per byte on held-out text, metrics that survive a kill, an export.
+What is left to it: models, parallelism, optimizer, gradient clipping, checkpoints.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing.errors import record
+
+import train.platform  # noqa: F401  (before torchtitan)
+from eval import held_out
+from train import loss, model
+from train.checkpoints import FOLDER, Checkpoints
+from train.data import MixtureLoader
+from train.platform import DEVICE
+from train.progress import Progress
+from train.records import Records
+from train.schedule import WarmupCosine
+from train.settings import Settings
+
+# isort: split
+from torch.distributed.fsdp import FSDPModule
+from torchtitan.components.metrics import MetricsProcessor
+from torchtitan.components.optimizer import default_adamw
+from torchtitan.components.tokenizer import BaseTokenizer
+from torchtitan.config import CommConfig, DebugConfig, ParallelismConfig, TrainingConfig
+from torchtitan.distributed import ParallelDims
+from torchtitan.distributed import utils as dist_utils
+from torchtitan.observability import structured_logger
+from torchtitan.trainer import Trainer
+
+EVAL_BATCH = 8
+"""Held-out windows per forward pass, whatever the number of ranks."""
+POOLS = ("domain", "replay")
+"""Pools by the index that rows carry."""
+
+
+class NoTokenizer(BaseTokenizer):
+    """The rows are tokens already; torchtitan only wants to have built one."""
+
+    @dataclass(kw_only=True, slots=True)
+    class Config(BaseTokenizer.Config):
+        """Nothing to set."""
+
+    def __init__(self, config: Config, **_: Any):
+        super().__init__()
+
+    def encode(self, *args: Any, **options: Any) -> list[int]:
+        """Never called."""
+        raise AssertionError("the mixture is already encoded")
+
+    def decode(self, *args: Any, **options: Any) -> str:
+        """Never called."""
+        raise AssertionError("the mixture is already encoded")
+
+    def get_vocab_size(self) -> int:
+        """Never called."""
+        raise AssertionError("the mixture is already encoded")
+
+
+class StepFigures(MetricsProcessor):
+    """Keeps a step's figures for the trainer instead of logging them."""
+
+    @dataclass(kw_only=True, slots=True)
+    class Config(MetricsProcessor.Config):
+        """Keys as torchtitan's."""
+
+    loss = grad_norm = lr = float("nan")
+
+    def log(
+        self,
+        step: int,
+        global_avg_loss: float,
+        global_max_loss: float,
+        grad_norm: float,
+        extra_metrics: dict[str, Any] | None = None,
+    ) -> None:
+        """Called by torchtitan at the end of each step, with the learning rate that the step was made with."""
+        self.loss, self.grad_norm = global_avg_loss, grad_norm
+        self.lr = next(value for key, value in (extra_metrics or {}).items() if key.startswith("lr/"))
+        self.ntokens_since_last_log = 0
+
+
+class ContinuedTrainer(Trainer):
+    """Continues a model on a mixture."""
+
+    @dataclass(kw_only=True, slots=True)
+    class Config(Trainer.Config):
+        """torchtitan's keys and what evaluation needs."""
+
+        run: str
+        """Run folder."""
+        eval_every: int
+        """Steps between evaluations."""
+        eval_documents: int
+        """Held-out documents per pool; 0 turns evaluation off."""
+
+    config: Config
+    dataloader: MixtureLoader
+    metrics_processor: StepFigures
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self.pool_loss: loss.PoolLoss = self.loss_fn.loss_fn  # type: ignore[attr-defined]
+        self.first_rank = dist.get_rank() == 0
+        self.records = Records(Path(config.dump_folder))
+        self.windows: held_out.Windows | None = None
+        self.progress = Progress(config.training.steps)
+        if config.eval_documents:
+            run = Path(config.run)
+            self.windows = held_out.load(run, run / "tokenizer", config.training.seq_len, config.eval_documents)
+
+    def init_distributed(self) -> ParallelDims:
+        """The processes have met already: they had to agree on the weights before the model's size was known."""
+        return ParallelDims.from_config(self.config.parallelism, dist.get_world_size())
+
+    @record
+    def train(self) -> None:
+        """Load the newest checkpoint or the base's weights, then step, evaluate and save until the last step."""
+        self.checkpointer.load(step=self.config.checkpoint.load_step)
+        self._begin()
+        batches = self.batch_generator(self.dataloader)
+        first, last = self.step + 1, self.config.training.steps
+        with self.progress:
+            while self.step < last:
+                self.step += 1
+                self.gc_handler.run(self.step)
+                self.train_step(batches)
+                if self.step % self.config.eval_every == 0 or self.step == last:
+                    self.evaluate()
+                # After the evaluation: a checkpoint of this step promises that its lines are in metrics.jsonl.
+                self.checkpointer.save(self.step, last_step=self.step == last)
+                if self.step == first:
+                    self._shorten_timeouts()
+        if self.first_rank and first <= last:
+            self.records.event("finish", self.step)
+
+    def train_step(self, data_iterator: Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]]) -> None:
+        """One optimizer step over the global batch, and its line in metrics.jsonl."""
+        started = time.perf_counter()
+        self.metrics_processor.data_loading_times.clear()
+        super().train_step(data_iterator)
+        seconds = time.perf_counter() - started
+        figures = self._figures(seconds)
+        self.progress.step(figures)
+        if self.first_rank:
+            self.records.metrics(**figures)
+
+    def post_dataloading_process(
+        self, input_dict: dict[str, torch.Tensor], labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
+        """Hand the rows' pools to the loss; the model does not see them."""
+        self.pool_loss.begin(input_dict["pool"])
+        inputs = {name: tensor for name, tensor in input_dict.items() if name != "pool"}
+        return super().post_dataloading_process(inputs, labels)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The step. Tokens seen follow from the rows that the loader has consumed, whatever the number of ranks."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after a step."""
+        self.step = state_dict["step"]
+
+    def evaluate(self) -> None:
+        """Bits per byte on held-out text of both pools; model mode and random state are left as found."""
+        if self.windows is None:
+            return
+        figures = self.bits_per_byte(self.windows)
+        self.progress.evaluation(self.step, figures)
+        if self.first_rank:
+            self.records.metrics(step=self.step, eval=figures)
+
+    def bits_per_byte(self, windows: held_out.Windows) -> dict[str, float]:
+        """The measure of eval.held_out, shared out over the ranks."""
+        (part,) = self.model_parts
+        training = part.training
+        part.eval()
+        try:
+            return held_out.bits_per_byte(
+                windows, self._window_nats, EVAL_BATCH, dist.get_rank(), dist.get_world_size(), _add_up
+            )
+        finally:
+            part.train(training)
+            for module in part.modules():
+                if isinstance(module, FSDPModule):
+                    module.reshard()
+
+    @torch.no_grad()
+    def _window_nats(self, inputs: np.ndarray, positions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """[n, l] each -> summed negative log-likelihood per window [n]."""
+        (part,) = self.model_parts
+        tensors = (torch.from_numpy(array).to(self.device) for array in (inputs, positions, labels))
+        batch, where, targets = tensors
+        masks = part.get_attention_masks(positions=where)  # type: ignore[operator]
+        head, part._skip_lm_head = part._skip_lm_head, False  # type: ignore[assignment]
+        try:
+            logits = part(batch, positions=where, attention_masks=masks)
+        finally:
+            part._skip_lm_head = head  # type: ignore[assignment]
+        return loss.token_nats(logits, targets).double().sum(1).cpu().numpy()
+
+    def _begin(self) -> None:
+        """Put the records where the loaded state stands, and measure the model as it came."""
+        rows = self.step * self.config.training.global_batch_size
+        assert self.dataloader.rows == rows, f"{self.dataloader.rows} rows consumed, {rows} expected"
+        self.progress.begin(self.step)
+        if self.first_rank:
+            self.records.rewind(self.step)
+            self.records.event("resume" if self.step else "start", self.step)
+        if self.step == 0:
+            self.evaluate()
+
+    def _figures(self, seconds: float) -> dict[str, Any]:
+        """The step's line: sums over all ranks, so that it is the same at any number of them."""
+        waited = sum(self.metrics_processor.data_loading_times)
+        sums = self.pool_loss.take().to(self.device)
+        if dist.get_world_size() > 1:
+            dist.all_reduce(sums)
+        nats, tokens, rows = sums.tolist()
+        means = [total / count if count else None for total, count in zip(nats, tokens, strict=True)]
+        assert sum(rows) == self.config.training.global_batch_size
+        length = self.config.training.seq_len
+        return {
+            "step": self.step,
+            "loss": self.metrics_processor.loss,
+            **{f"loss_{pool}": mean for pool, mean in zip(POOLS, means, strict=True)},
+            "grad_norm": self.metrics_processor.grad_norm,
+            "lr": self.metrics_processor.lr,
+            "rows": self.dataloader.rows,
+            "tokens": self.dataloader.rows * length,
+            "domain_share": rows[0] / sum(rows),
+            "tokens_per_second": sum(rows) * length / seconds,
+            "data_wait_share": waited / seconds,
+        }
+
+    def _shorten_timeouts(self) -> None:
+        """After the first step nothing slow is left to start, so a rank that hangs is noticed sooner."""
+        seconds = self.config.comm.train_timeout_seconds
+        dist_utils.set_pg_timeouts(timeout=timedelta(seconds=seconds), parallel_dims=self.parallel_dims)
+
+
+def configure(settings: Settings) -> ContinuedTrainer.Config:
+    """torchtitan's configuration of a run."""
+    structured_logger.init_structured_logger("train", "", enable=False)
+    train, weights = settings.pipeline.train, settings.weights
+    evaluation = settings.pipeline.eval
+    return ContinuedTrainer.Config(
+        run=str(settings.pipeline.folder),
+        eval_every=evaluation.every,
+        eval_documents=evaluation.documents if evaluation.held_out else 0,
+        model_spec=model.specification(settings.architecture),
+        hf_assets_path="",
+        dump_folder=str(settings.folder),
+        loss=loss.chunked(len(POOLS), settings.seq_len),
+        tokenizer=NoTokenizer.Config(),
+        dataloader=MixtureLoader.Config(run=str(settings.pipeline.folder)),
+        metrics=StepFigures.Config(log_freq=1, disable_color_printing=True),
+        optimizer=default_adamw(lr=train.peak_lr, betas=(0.9, 0.95), weight_decay=train.weight_decay),
+        lr_scheduler=WarmupCosine.Config(warmup_steps=train.warmup_steps, min_lr_factor=train.floor),
+        training=TrainingConfig(
+            local_batch_size=train.local_batch,
+            global_batch_size=train.global_batch,
+            seq_len=settings.seq_len,
+            steps=train.steps,
+            max_norm=train.max_grad_norm,
+            mixed_precision_param=train.dtype,
+            disable_cuda_graphs=True,
+        ),
+        parallelism=ParallelismConfig(spmd_backend="partial_dtensor"),
+        checkpoint=Checkpoints.Config(
+            enable=True,
+            folder=FOLDER,
+            interval=train.checkpoint_every,
+            keep_latest_k=train.keep_checkpoints,
+            last_save_model_only=False,
+            initial_load_model_only=weights is not None,
+            initial_load_in_hf=weights is not None,
+            initial_load_path=None if weights is None else str(weights.resolve()),
+        ),
+        activation_checkpoint=None,  # type: ignore[arg-type]
+        comm=communication(),
+        debug=DebugConfig(seed=train.seed, enable_structured_logging=False),
+    )
+
+
+def communication() -> CommConfig:
+    """How processes talk: gloo on the CPU, NCCL on GPUs, without torchtitan's flight recorder."""
+    return CommConfig(trace_buf_size=0)
+
+
+def meet() -> None:
+    """Let the processes of this run find each other."""
+    dist_utils.init_distributed(communication())
+
+
+def _add_up(sums: np.ndarray) -> np.ndarray:
+    if dist.get_world_size() == 1:
+        return sums
+    total = torch.from_numpy(sums).to(DEVICE)
+    dist.all_reduce(total)
+    return total.cpu().numpy()

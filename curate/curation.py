@@ -72,12 +72,13 @@ def run_curation(curation: Curation) -> dict[str, Any]:
     (curation.folder / "manifest.json").unlink(missing_ok=True)
     runner = Runner(curation.work / "logs", curation.pipeline.curate.executor.workers)
     reading = not is_complete(curation.read.folder)
-    todo = passes(curation.todo)
+    todo = passes(curation.todo, reading)
+    fused = False
     for index, one in enumerate(todo):
-        fused = index == len(todo) - 1 and not one.steps[-1].stage.is_global
+        fused = index == len(todo) - 1 and not (one.steps and one.steps[-1].stage.is_global)
         _run_pass(curation, runner, one, reading and index == 0, fused)
-    if not todo or not fused:
-        _run_pass(curation, runner, Pass(), reading and not todo, True)
+    if not fused:
+        _run_pass(curation, runner, Pass(), reading=False, writes=True)
     # From here on the staged files move away, so the markers that say they are there must not survive.
     runner.forget(_pass_name(curation, Pass(), True))
     put_in_place(_staged(curation), curation.folder)
@@ -115,7 +116,9 @@ def _pass_steps(curation: Curation, one: Pass, parts: list[Part], reading: bool,
 
 
 def _pass_name(curation: Curation, one: Pass, writes: bool) -> str:
-    return (one.name if one.steps else _last_identity(curation)) + ("+write" if writes else "")
+    if not one.steps:
+        return f"{_last_identity(curation)}-{'write' if writes else 'read'}"
+    return one.name + "+write" * writes
 
 
 def _writer(curation: Curation) -> WriteDocuments:

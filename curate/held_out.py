@@ -28,7 +28,6 @@ class HeldOut(Stage, name="held_out"):
         reason = pl.Series("reason", ["held_out" if aside else None for aside in chosen], pl.String)
         return Verdicts(reason, pl.Series("detail", ["{}" if aside else None for aside in chosen], pl.String))
 
-
     def run(self, data: Iterable[Batch] | None, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:  # type: ignore[override]
         """Also keeps the documents set aside, whole, for held_out/."""
         assert data is not None

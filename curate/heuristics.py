@@ -72,7 +72,11 @@ class Heuristics(Stage, name="heuristics"):
         reason, found = pl.lit(None, pl.String), pl.lit(None, pl.Float64)
         limits = dict.fromkeys(name for name, _, _ in self._limits())
         for name, column, limit in reversed(self._limits()):
-            broken = pl.col(column) < limit if name.startswith("too_few") or name == "words_too_short" else pl.col(column) > limit
+            broken = (
+                pl.col(column) < limit
+                if name.startswith("too_few") or name == "words_too_short"
+                else pl.col(column) > limit
+            )
             reason = pl.when(broken).then(pl.lit(name)).otherwise(reason)
             found = pl.when(broken).then(pl.col(column).cast(pl.Float64)).otherwise(found)
             limits[name] = limit
@@ -100,9 +104,16 @@ class Heuristics(Stage, name="heuristics"):
                 ("repeated_lines", "repeated_lines", self.max_repeated_lines),
                 ("repeated_line_characters", "repeated_line_characters", self.max_repeated_line_characters),
                 ("repeated_paragraphs", "repeated_paragraphs", self.max_repeated_paragraphs),
-                ("repeated_paragraph_characters", "repeated_paragraph_characters", self.max_repeated_paragraph_characters),
+                (
+                    "repeated_paragraph_characters",
+                    "repeated_paragraph_characters",
+                    self.max_repeated_paragraph_characters,
+                ),
                 *((f"top_{n}_gram", f"top_{n}_gram", limit) for n, limit in sorted(self.max_top_ngram.items())),
-                *((f"repeated_{n}_grams", f"repeated_{n}_grams", limit) for n, limit in sorted(self.max_repeated_ngrams.items())),
+                *(
+                    (f"repeated_{n}_grams", f"repeated_{n}_grams", limit)
+                    for n, limit in sorted(self.max_repeated_ngrams.items())
+                ),
             ]
         if "c4" in self.rules:
             limits += [

@@ -23,9 +23,10 @@ def normalized_lines(text: pl.Series) -> pl.Series:
     )
 
 
-def train(lines: Iterable[pl.Series], order: int, model: Path, where: str) -> None:
+def train(lines: Iterable[pl.Series], order: int, model: Path, where: str, megabytes: int = 500) -> None:
     """Train an n-gram model (modified Kneser-Ney, Heafield et al. 2013) on `lines` and write it as a binary file.
 
+    `megabytes` is the memory lmplz sorts in; beyond that it sorts on disk.
     Raises ValueError where lmplz is not installed or cannot estimate a model from this text.
     """
     lmplz, build_binary = (_program(name, where) for name in ("lmplz", "build_binary"))
@@ -33,7 +34,18 @@ def train(lines: Iterable[pl.Series], order: int, model: Path, where: str) -> No
     arpa = model.with_suffix(".arpa.tmp")
     try:
         # Orders that the text is too small for have no discounts to estimate: the fallback ones are Kneser-Ney's usual.
-        command = [lmplz, "-o", str(order), "-S", "20%", "-T", str(model.parent), "--discount_fallback", "--arpa", str(arpa)]
+        command = [
+            lmplz,
+            "-o",
+            str(order),
+            "-S",
+            f"{megabytes}M",
+            "-T",
+            str(model.parent),
+            "--discount_fallback",
+            "--arpa",
+            str(arpa),
+        ]
         _run(command, where, lines)
         with aside(model) as temporary:
             _run([build_binary, "probing", str(arpa), str(temporary)], where, ())
@@ -69,7 +81,9 @@ def _program(name: str, where: str) -> str:
 
 
 def _run(command: list[str], where: str, lines: Iterable[pl.Series]) -> None:
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdin is not None and process.stderr is not None
     try:
         for block in lines:

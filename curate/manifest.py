@@ -12,9 +12,7 @@ from curate.plan import Step
 LIBRARIES = ("datatrove", "polars", "numba")
 
 
-def write_manifest(
-    run: Path, name: str, read: Step, steps: list[Step], labels: list[str]
-) -> dict[str, Any]:
+def write_manifest(run: Path, name: str, read: Step, steps: list[Step], labels: list[str]) -> dict[str, Any]:
     """Count, check that documents in = kept + removed, write manifest.json, return it.
 
     `labels` name the stages' folders under removed/. Raises RuntimeError where a document is unaccounted for.
@@ -80,8 +78,13 @@ def _total(reasons: pl.DataFrame, by: str) -> dict[str, int]:
 def _pools(folder: Path) -> dict[str, dict[str, int]]:
     if not any(folder.rglob("*.parquet")):
         return {}
-    counted = _scan(folder).group_by("pool").agg(documents=pl.len(), bytes=pl.col("text").str.len_bytes().sum()).sort("pool")
-    return {row["pool"]: {"documents": row["documents"], "bytes": row["bytes"]} for row in counted.collect().iter_rows(named=True)}
+    counted = (
+        _scan(folder).group_by("pool").agg(documents=pl.len(), bytes=pl.col("text").str.len_bytes().sum()).sort("pool")
+    )
+    return {
+        row["pool"]: {"documents": row["documents"], "bytes": row["bytes"]}
+        for row in counted.collect().iter_rows(named=True)
+    }
 
 
 def _scan(folder: Path) -> pl.LazyFrame:

@@ -42,7 +42,9 @@ def _plain(text: pl.Series) -> pl.Series:
         text.str.replace_all(r"\r\n?|\u2028|\u2029|\u0085", "\n")
         .str.replace_all(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufeff\u200b\u2060\ufffe\uffff]", "")
         .str.normalize("NFC")
-        .str.replace_all(r"[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]{2,}|[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]", " ")
+        .str.replace_all(
+            r"[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]{2,}|[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]", " "
+        )
         .str.replace_all(r"[ \t]+\n", "\n")
         .str.replace_all(r"\n{3,}", "\n\n")
         .str.strip_chars(" \t\n")

@@ -162,7 +162,9 @@ def save_ledger(folder: Path, part: Part, removed: pl.DataFrame) -> None:
 def save_measured(folder: Path, batch: Batch, measured: pl.DataFrame) -> None:
     """Write what a global stage measured of one part, beside what the ledger will need."""
     assert measured.height == batch.documents.height
-    known = batch.documents.select("row", "id", "pool", "source", "origin", "bytes", pl.col("text").str.head(EXCERPT).alias("excerpt"))
+    known = batch.documents.select(
+        "row", "id", "pool", "source", "origin", "bytes", pl.col("text").str.head(EXCERPT).alias("excerpt")
+    )
     write_frame(folder / "measured" / f"{batch.part.key}.parquet", known.hstack(measured))
 
 

@@ -7,6 +7,8 @@ reading) or a share of the parts; datatrove marks finished tasks, so a killed pa
 import contextlib
 import io
 import shutil
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,7 @@ import polars as pl
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 from loguru import logger
+from rich.progress import Progress
 
 from curate.files import read_json, write_json
 from curate.parts import Batch, Part, save_ledger, write_frame
@@ -158,7 +161,8 @@ class Runner:
         logger.remove()
         self.used.append(name)
         executor = _QuietExecutor(steps, tasks=tasks, workers=workers, logging_dir=str(self.logs / name))
-        executor.run()
+        with _progress(name.split("-", 1)[-1], self.logs / name / "completions", tasks):
+            executor.run()
 
     def seconds(self, label: str) -> float:
         """Seconds all tasks together spent in one stage, from datatrove's statistics of the passes used."""
@@ -190,6 +194,25 @@ def parts_in(folder: Path, sources: Iterable[Source]) -> list[Part]:
             parts.append(part)
             number += 1
     return parts
+
+
+@contextlib.contextmanager
+def _progress(label: str, completions: Path, tasks: int) -> Iterator[None]:
+    """A progress bar over the tasks that datatrove marks as finished, on a terminal only."""
+    with Progress(transient=True, disable=tasks < 2 or not sys.stdout.isatty()) as bar:
+        shown, stop = bar.add_task(label, total=tasks), threading.Event()
+
+        def watch() -> None:
+            while not stop.wait(0.2):
+                bar.update(shown, completed=len(list(completions.glob("*"))))
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            watcher.join()
 
 
 def _frame(source: Source, rows: list[tuple[Any, ...]], first: int) -> pl.DataFrame:

@@ -27,7 +27,7 @@ class Perplexity(Stage, name="perplexity"):
 
     reference: str = "domain"
     """What the models are trained on: a pool (domain, replay) or a source by its name."""
-    max_percentile: float | dict[str, float] = 95
+    max_percentile: float | dict[str, float] = 95.0
     """Percentile of a source's perplexities above which its documents go; one for all, or {source: percentile}, in which
     a source not named keeps all. 100 turns it off."""
     order: int = Field(5, ge=2, le=6)
@@ -41,7 +41,9 @@ class Perplexity(Stage, name="perplexity"):
         if not self.model:
             return []
         if not Path(self.model).exists():
-            raise ValueError(f"{self.workspace.where}.model: {self.model} is not there. Name a KenLM file, or leave it out.")
+            raise ValueError(
+                f"{self.workspace.where}.model: {self.model} is not there. Name a KenLM file, or leave it out."
+            )
         return [self.model]
 
     def prepare(self) -> None:
@@ -50,10 +52,17 @@ class Perplexity(Stage, name="perplexity"):
             return
         parts = [part for part in self.workspace.parts if self.reference in (part.pool, part.source)]
         total = sum(int(part.documents(["bytes"])["bytes"].sum()) for part in parts)
-        share = min(1.0, self.reference_bytes * FOLDS / total) if total else 1.0
+        if total == 0:
+            raise ValueError(
+                f"{self.workspace.where}.reference: the earlier stages left no document of {self.reference!r}, so there "
+                "is nothing to train on. See removed/ for why, and loosen what dropped them."
+            )
+        share = min(1.0, self.reference_bytes * FOLDS / total)
         for fold in range(FOLDS):
             lines = (self._reference_lines(part, fold, share) for part in parts)
-            kenlm_model.train(lines, self.order, self._model_of(fold), f"{self.workspace.where}.reference {self.reference!r}")
+            kenlm_model.train(
+                lines, self.order, self._model_of(fold), f"{self.workspace.where}.reference {self.reference!r}"
+            )
 
     def measure(self, documents: pl.DataFrame) -> pl.DataFrame:
         lines = kenlm_model.normalized_lines(documents["text"])

@@ -87,17 +87,17 @@ def editing_at_head(stages: list[Stage]) -> int:
     return count
 
 
-def passes(steps: list[Step]) -> list[Pass]:
-    """Group the steps that still have to run, in order.
+def passes(steps: list[Step], reading: bool) -> list[Pass]:
+    """Group the steps that still have to run, in order; `reading` makes the first pass the one that reads the sources.
 
     A pass ends where the next stage needs a barrier: it prepares something from the parts, or a global stage before it
     has yet to decide. Global stages in a row are measured together.
     """
-    grouped: list[Pass] = []
+    grouped = [Pass()] if reading else []
     for step in steps:
         last = grouped[-1].steps if grouped else []
         barrier = step.prepares or (last and last[-1].stage.is_global and not step.stage.is_global)
-        if not grouped or (last and barrier):
+        if not grouped or barrier:
             grouped.append(Pass())
         grouped[-1].steps.append(step)
     return grouped

@@ -75,7 +75,9 @@ class TextRecords(_Accountable):
         try:
             yield self.get_document_from_dict({"text": content.decode("utf-8")}, filepath, 0)
         except UnicodeDecodeError as error:
-            yield _unreadable(0, f"is not UTF-8 from byte {error.start} on", content[:EXCERPT].decode("utf-8", "replace"))
+            yield _unreadable(
+                0, f"is not UTF-8 from byte {error.start} on", content[:EXCERPT].decode("utf-8", "replace")
+            )
 
 
 READERS: dict[str, type[_Accountable]] = {".jsonl": JsonlRecords, ".parquet": ParquetRecords, ".txt": TextRecords}
@@ -102,7 +104,9 @@ def read(source: Source) -> Iterator[Document]:
 
 def _unreadable(number: int | str, problem: str, excerpt: str) -> Document:
     # A datatrove document must have some text; the problem stands in for it.
-    return Document(text=excerpt[:EXCERPT] or problem, id=f"record-{number}", metadata={"record": number, "problem": problem})
+    return Document(
+        text=excerpt[:EXCERPT] or problem, id=f"record-{number}", metadata={"record": number, "problem": problem}
+    )
 
 
 def _json_problem(line: bytes, error: orjson.JSONDecodeError) -> str:

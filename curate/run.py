@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     from rich.console import Console
 
     from curate.curation import resolve_curation, run_curation
-    #from tokenization import vocabulary
+    # from tokenization import vocabulary
 
     console, started = Console(), time.monotonic()
     where = options.target or "runs/latest/pipeline.yaml"
@@ -106,7 +106,10 @@ def _print_funnel(console: Any, manifest: dict[str, Any]) -> None:
             for pool, count in manifest[title].items()
         )
         console.print(f"{title.replace('_', ' ')}: {pools or 'nothing'}")
-    taken, removed = manifest["stages"][0]["documents_in"], sum(stage["documents_removed"] for stage in manifest["stages"])
+    taken, removed = (
+        manifest["stages"][0]["documents_in"],
+        sum(stage["documents_removed"] for stage in manifest["stages"]),
+    )
     kept = sum(pool["documents"] for pool in manifest["kept"].values())
     console.print(f"every document accounted for: {taken:,} in = {kept:,} kept + {removed:,} in the ledger")
 

@@ -73,7 +73,9 @@ def _files(pipeline: Pipeline, key: str, globs: list[str], where: str) -> list[t
                 f"{where}: {key}[{index}]: {pattern!r} matches no file under {root!r}, so the pool would miss it. "
                 f"Correct the glob or data_root."
             )
-        found += [(root, str(Path(path).relative_to(base)) if "://" not in root else path[len(base) + 1 :]) for path in paths]
+        found += [
+            (root, str(Path(path).relative_to(base)) if "://" not in root else path[len(base) + 1 :]) for path in paths
+        ]
     return found
 
 

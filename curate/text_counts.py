@@ -20,8 +20,8 @@ NAMES = (
     "STOP_WORDS",
     "SENTENCES",
 )
-"""Columns of the counts: words with a letter or digit and their characters; all blank-separated tokens and those with a
-letter; `#` and ellipses; non-empty lines, those that start with a bullet, those that end in an ellipsis; different stop
+"""Columns of the counts: words with a letter or digit and their characters; blank-separated tokens except lone punctuation,
+and those with a letter; `#` and ellipses; non-empty lines, those that start with a bullet, those that end in an ellipsis; different stop
 words; sentence ends."""
 WORDS, CHARACTERS, TOKENS, ALPHABETIC, HASHES, ELLIPSES = 0, 1, 2, 3, 4, 5
 LINES, BULLET_LINES, ELLIPSIS_LINES, STOP_WORDS, SENTENCES = 6, 7, 8, 9, 10
@@ -116,6 +116,8 @@ def count(data, start, end, stops, row, words, lengths):
         _token(data, first, i, row)
         words[tokens], lengths[tokens] = hash_bytes(data, first, i), characters
         tokens += 1
+        # Punctuation that stands alone (text cut into tokens before it came here) is no word that lacks a letter.
+        row[TOKENS] += characters > 1 or letters + digits > 0
         row[ALPHABETIC] += letters > 0
         if core_first >= 0:
             row[WORDS] += 1
@@ -126,7 +128,6 @@ def count(data, start, end, stops, row, words, lengths):
                     seen |= np.uint64(1) << np.uint64(k)
     if line < end:
         _line(data, line, end, row)
-    row[TOKENS] = tokens
     while seen:
         row[STOP_WORDS] += np.int64(seen & np.uint64(1))
         seen >>= np.uint64(1)
@@ -146,7 +147,7 @@ def _token(data, start, end, row):
     last = end - 1
     while last > start and (data[last] == 34 or data[last] == 39 or data[last] == 41 or data[last] == 93):
         last -= 1
-    if last > start and (data[last] == 46 or data[last] == 33 or data[last] == 63):
+    if data[last] == 46 or data[last] == 33 or data[last] == 63:
         row[SENTENCES] += 1
 
 

@@ -137,7 +137,9 @@ def _is_word(character: str) -> bool:
 def _is_accent(character: str) -> bool:
     """Accents and vowel points; the vowel signs of Indic scripts and their like are letters to us."""
     kind = unicodedata.combining(character)
-    return 10 <= kind <= 36 or kind >= 200 or unicodedata.category(character) == "Me" or 0xFE00 <= ord(character) <= 0xFE0F
+    return (
+        10 <= kind <= 36 or kind >= 200 or unicodedata.category(character) == "Me" or 0xFE00 <= ord(character) <= 0xFE0F
+    )
 
 
 def _digit(character: str) -> str:

@@ -8,7 +8,6 @@ from markupsafe import Markup
 from eval.report_data import Run
 from eval.report_html import (
     EMPTY,
-    Figure,
     count,
     excerpt,
     html,
@@ -38,7 +37,8 @@ def funnel(run: Run) -> Markup:
     bars = [_bar(stage, first) for stage in stages]
     key = html(
         '<p class="about"><span class="key kept"></span>left after the stage '
-        '<span class="key gone"></span>removed by it; a full bar is {} documents ({}).</p>',
+        '<span class="key gone"></span>removed by it '
+        '<span class="key aside"></span>set aside; a full bar is {} documents ({}).</p>',
         count(first).text,
         human_bytes(stages[0]["bytes_in"]),
     )
@@ -56,7 +56,7 @@ def funnel(run: Run) -> Markup:
     ]
     headings = ("stage", "documents in", "removed", "share", "left", "bytes removed", "bytes left")
     body = table(headings, rows, range(1, 7))
-    return section("funnel", "What went in", about, key, html('<div class="funnel">{}</div>', join(bars)), body, _sources(run))
+    return section("funnel", "What went in", about, key, join(bars), body, _sources(run))
 
 
 def dropped(run: Run) -> Markup:
@@ -83,13 +83,14 @@ def duplicates(run: Run) -> Markup:
 def _bar(stage: dict[str, Any], first: int) -> Markup:
     kept, removed = stage["documents_kept"], stage["documents_removed"]
     return html(
-        '<span class="name">{}</span><span class="track"><span class="kept" style="width:{:.3f}%"></span>'
-        '<span class="gone" style="width:{:.3f}%"></span></span><span class="value">{} left, −{}</span>',
+        '<div class="bar"><span class="name">{}</span><span class="track"><span class="kept" style="width:{:.3f}%">'
+        '</span><span class="{}" style="width:{:.3f}%"></span></span><span class="value">{} left{}</span></div>',
         words(stage["name"]),
         100 * kept / max(first, 1),
+        "aside" if stage["name"] == HELD_OUT else "gone",
         100 * removed / max(first, 1),
         count(kept).text,
-        count(removed).text,
+        f", −{removed:,}" if removed else "",
     )
 
 
@@ -167,12 +168,10 @@ def pools_kept(run: Run) -> list[tuple[str, str]]:
     stages = [stage for stage in run.manifest["stages"] if stage["name"] != HELD_OUT]
     read, last = stages[0], stages[-1]
     aside = sum(pool["documents"] for pool in run.manifest.get("held_out", {}).values())
+    kept_bytes = run.manifest["stages"][-1]["bytes_kept"]
     return [
         (count(read["documents_in"]).text, f"documents read, {human_bytes(read['bytes_in'])}"),
         (count(read["documents_in"] - last["documents_kept"]).text, "dropped, each with its reason"),
-        (count(last["documents_kept"] - aside).text, f"kept for training, {human_bytes(run.manifest['stages'][-1]['bytes_kept'])}"),
+        (count(last["documents_kept"] - aside).text, f"kept for training, {human_bytes(kept_bytes)}"),
         (count(aside).text, "set aside for evaluation"),
     ]
-
-
-__all__ = ["Figure", "dropped", "duplicates", "funnel", "pools_kept"]

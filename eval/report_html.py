@@ -81,12 +81,12 @@ def percent(ratio: float) -> str:
 
 
 def human_bytes(value: float) -> str:
-    """1234567 -> 1.23 MB (decimal units, three digits)."""
+    """1234567 -> 1.23 MB: decimal units, three digits."""
     for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}" if value % 1 or unit != "B" else f"{value:.0f} B"
+        if value < 999.5:
+            return f"{value:.3g} {unit}"
         value /= 1000
-    return f"{value:,.3g} TB"
+    return f"{value:,.0f} TB" if value >= 100 else f"{value:.3g} TB"
 
 
 def number(value: Any) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numba
 import numpy as np
+from numba.cpython.unsafe.numbers import trailing_zeros
 
 WINDOW = 65_536
 """Documents packed together; a row never mixes two windows."""
@@ -41,55 +42,94 @@ def pack(lengths: np.ndarray, seq_len: int) -> Packing:
 
     Documents without tokens get no place. The answer depends on nothing but the arguments.
     """
-    documents, starts, sizes, ends = _cut(lengths, seq_len, WINDOW)
-    rows_of, rows = _best_fit(sizes, ends, seq_len)
-    row_offsets, order, fullest = _by_row(rows_of, sizes, rows)
+    row_offsets, documents, starts, sizes, fullest = _pack(lengths, seq_len, WINDOW)
     assert fullest <= seq_len and int(sizes.sum()) == int(lengths.sum()), "every token has one place"
-    assert len(order) == len(sizes) and int(row_offsets[-1]) == len(order), "every piece is in one row"
-    return Packing(seq_len, row_offsets, documents[order], starts[order], sizes[order])
+    return Packing(seq_len, row_offsets, documents, starts, sizes)
 
 
 @numba.njit(nogil=True, cache=True)
-def _cut(lengths, seq_len, window):  # type: ignore[no-untyped-def]
-    """Pieces of at most `seq_len` tokens in document order, and where each window's pieces end."""
-    count = 0
-    for length in lengths:
-        count += (length + seq_len - 1) // seq_len
+def _pack(lengths, seq_len, window):  # type: ignore[no-untyped-def]
+    """Pack window after window, in scratch memory that is used again and so stays in the processor's cache.
+
+    Returns the fields of Packing and the tokens of the fullest row.
+    """
+    count, most = _count(lengths, seq_len, window)
+    row_offsets = np.zeros(count + 1, np.int64)
     documents = np.empty(count, np.int64)
     starts = np.empty(count, np.int64)
     sizes = np.empty(count, np.int32)
-    ends = np.empty((lengths.size + window - 1) // window, np.int64)
+    cut_documents = np.empty(most, np.int64)
+    cut_starts = np.empty(most, np.int64)
+    cut_sizes = np.empty(most, np.int32)
+    row_of, order, below = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32)
+    place, fill = np.empty(most, np.int64), np.empty(most, np.int64)
+    rows = 0
+    segments = 0
+    fullest = 0
+    for first in range(0, lengths.size, window):
+        pieces = _cut(lengths, first, min(first + window, lengths.size), seq_len, cut_documents, cut_starts, cut_sizes)
+        _sort_longest_first(cut_sizes[:pieces], seq_len, order)
+        more = _best_fit(cut_sizes, order[:pieces], seq_len, below, row_of)
+        fill[:more] = 0
+        for piece in range(pieces):
+            row_offsets[rows + 1 + row_of[piece]] += 1
+            fill[row_of[piece]] += cut_sizes[piece]
+        for row in range(more):
+            place[row] = segments
+            segments += row_offsets[rows + 1 + row]
+            row_offsets[rows + 1 + row] = segments
+            fullest = max(fullest, fill[row])
+        for piece in range(pieces):
+            at = place[row_of[piece]]
+            place[row_of[piece]] += 1
+            documents[at] = cut_documents[piece]
+            starts[at] = cut_starts[piece]
+            sizes[at] = cut_sizes[piece]
+        rows += more
+    assert segments == count
+    return row_offsets[: rows + 1].copy(), documents, starts, sizes, fullest
+
+
+@numba.njit(nogil=True, cache=True)
+def _count(lengths, seq_len, window):  # type: ignore[no-untyped-def]
+    """Pieces of at most `seq_len` tokens: in all, and in the window that has most."""
+    count = 0
+    most = 0
+    for first in range(0, lengths.size, window):
+        before = count
+        for document in range(first, min(first + window, lengths.size)):
+            length = lengths[document]
+            if length > seq_len:
+                count += (length + seq_len - 1) // seq_len
+            elif length:  # nearly all documents: spared the division
+                count += 1
+        most = max(most, count - before)
+    return count, most
+
+
+@numba.njit(nogil=True, cache=True)
+def _cut(lengths, first, last, seq_len, documents, starts, sizes):  # type: ignore[no-untyped-def]
+    """Write the pieces of the documents [first, last) in their order; returns how many."""
     piece = 0
-    for document in range(lengths.size):
-        for start in range(0, lengths[document], seq_len):
+    for document in range(first, last):
+        start = 0
+        while start < lengths[document]:
             documents[piece] = document
             starts[piece] = start
             sizes[piece] = min(seq_len, lengths[document] - start)
             piece += 1
-        ends[document // window] = piece
-    return documents, starts, sizes, ends
+            start += seq_len
+    return piece
 
 
 @numba.njit(nogil=True, cache=True)
-def _best_fit(sizes, ends, seq_len):  # type: ignore[no-untyped-def]
-    """The row of every piece, and how many rows there are."""
-    rows_of = np.empty(sizes.size, np.int64)
-    next_open = np.empty(sizes.size, np.int64)
-    rows = 0
-    begin = 0
-    for end in ends:
-        rows = _best_fit_window(sizes[begin:end], seq_len, rows, rows_of[begin:end], next_open)
-        begin = end
-    return rows_of, rows
-
-
-@numba.njit(nogil=True, cache=True)
-def _best_fit_window(sizes, seq_len, rows, rows_of, next_open):  # type: ignore[no-untyped-def]
-    """Pack one window from row `rows` on. Rows with the same free space form a stack linked by `next_open`."""
-    top = np.full(seq_len + 1, -1, np.int64)
-    spaces = np.zeros((seq_len >> 6) + 1, np.uint64)  # bit f: some open row has f tokens free
+def _best_fit(sizes, order, seq_len, below, row_of):  # type: ignore[no-untyped-def]
+    """Write the row of every piece; returns how many rows. Rows with equal free space are a stack linked by `below`."""
+    top = np.full(seq_len + 1, -1, np.int32)
+    spaces = np.zeros((seq_len >> 6) + 1, np.uint64)  # bit f: some row has f tokens free
     one = np.uint64(1)
-    for piece in _longest_first(sizes, seq_len):
+    rows = 0
+    for piece in order:
         size = sizes[piece]
         free = _smallest_from(spaces, size)
         if free < 0:
@@ -98,32 +138,30 @@ def _best_fit_window(sizes, seq_len, rows, rows_of, next_open):  # type: ignore[
             free = seq_len
         else:
             row = top[free]
-            top[free] = next_open[row]
+            top[free] = below[row]
             if top[free] < 0:
                 spaces[free >> 6] &= ~(one << np.uint64(free & 63))
-        rows_of[piece] = row
+        row_of[piece] = row
         left = free - size
         if left > 0:
-            next_open[row] = top[left]
+            below[row] = top[left]
             top[left] = row
             spaces[left >> 6] |= one << np.uint64(left & 63)
     return rows
 
 
 @numba.njit(nogil=True, cache=True)
-def _longest_first(sizes, seq_len):  # type: ignore[no-untyped-def]
-    """Indices of `sizes` from the longest to the shortest, equal ones in their order (counting sort)."""
-    begins = np.zeros(seq_len + 2, np.int64)
+def _sort_longest_first(sizes, seq_len, order):  # type: ignore[no-untyped-def]
+    """Write the indices of `sizes` from the longest to the shortest, equal ones in their order (counting sort)."""
+    begins = np.zeros(seq_len + 2, np.int32)
     for size in sizes:
         begins[seq_len - size + 1] += 1
     for rank in range(1, seq_len + 2):
         begins[rank] += begins[rank - 1]
-    order = np.empty(sizes.size, np.int64)
     for piece in range(sizes.size):
         rank = seq_len - sizes[piece]
         order[begins[rank]] = piece
         begins[rank] += 1
-    return order
 
 
 @numba.njit(nogil=True, cache=True)
@@ -132,38 +170,10 @@ def _smallest_from(bits, first):  # type: ignore[no-untyped-def]
     word = first >> 6
     value = bits[word] >> np.uint64(first & 63)
     if value:
-        return first + _trailing_zeros(value)
+        return first + trailing_zeros(value)
     word += 1
     while word < bits.size:
         if bits[word]:
-            return (word << 6) + _trailing_zeros(bits[word])
+            return (word << 6) + trailing_zeros(bits[word])
         word += 1
     return -1
-
-
-@numba.njit(nogil=True, cache=True)
-def _trailing_zeros(value):  # type: ignore[no-untyped-def]
-    count = 0
-    for step in (32, 16, 8, 4, 2, 1):
-        if value & ((np.uint64(1) << np.uint64(step)) - np.uint64(1)) == 0:
-            value >>= np.uint64(step)
-            count += step
-    return count
-
-
-@numba.njit(nogil=True, cache=True)
-def _by_row(rows_of, sizes, rows):  # type: ignore[no-untyped-def]
-    """Offsets of the rows, the pieces in row order (equal rows in document order), and the fullest row's tokens."""
-    offsets = np.zeros(rows + 1, np.int64)
-    tokens = np.zeros(rows, np.int64)
-    for piece in range(rows_of.size):
-        offsets[rows_of[piece] + 1] += 1
-        tokens[rows_of[piece]] += sizes[piece]
-    for row in range(rows):
-        offsets[row + 1] += offsets[row]
-    at = offsets[:-1].copy()
-    order = np.empty(rows_of.size, np.int64)
-    for piece in range(rows_of.size):
-        order[at[rows_of[piece]]] = piece
-        at[rows_of[piece]] += 1
-    return offsets, order, tokens.max() if rows else 0

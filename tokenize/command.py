@@ -42,7 +42,9 @@ def parse(
 
     def both(parser: ArgumentParser) -> None:
         parser.add_argument("--tokenizer", metavar="DIR", help="folder with tokenizer.json; the run's base model's")
-        parser.add_argument("--text", nargs="+", metavar="GLOB", help="domain text instead of a run's: jsonl, parquet, txt")
+        parser.add_argument(
+            "--text", nargs="+", metavar="GLOB", help="domain text instead of a run's: jsonl, parquet, txt"
+        )
         parser.add_argument("--general", nargs="+", metavar="GLOB", default=[], help="general text beside --text")
 
     first = ArgumentParser(add_help=False)

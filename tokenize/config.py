@@ -21,6 +21,9 @@ class TokenizerConfig(Section):
     min_domain_tokens: int = Field(1_000_000_000, ge=0)
     """auto: extend only with this many domain tokens to train the new rows on; 0 turns it off."""
     max_general_share: float = Field(0.01, ge=0, le=1)
-    """New tokens that together would cover more than this share of replay tokens are not added; 1 turns it off."""
+    """Most that new tokens may cover of replay tokens together; those used less on domain than on replay text are
+    not added at all; 1 turns both off."""
+    min_count: int = Field(20, ge=1)
+    """Times a new token must stand in the domain text; 1 turns the rule off."""
     train: int = Field(0, ge=0)
     """Train a byte-level BPE tokenizer of this many tokens from scratch on the kept documents; 0 keeps the model's."""

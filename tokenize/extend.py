@@ -3,19 +3,17 @@
     python -m tokenization.extend [RUN] --new-tokens 2000
     python -m tokenization.extend --tokenizer DIR --text 'notes/*.jsonl.gz' --general 'web/*.jsonl.gz' --output DIR
 
-Old ids do not move and new ids start above every added token; special tokens, post-processor and chat template stay as
-they are. New merges rank behind the base's, so text is first cut exactly as before and then shortened where a new token
-fits: no document takes more tokens than it did. `add_tokens` has no such guarantee: it cuts text at the new token first,
-which breaks the tokens around it (see tests/benchmarks/extend.py for both on the same text).
+Old ids do not move and new ids start above every added token; special tokens, post-processor and chat template stay
+as they are. New merges rank behind the base's, so text is first cut exactly as before and then shortened where a new
+token fits: no document takes more tokens than it did. `add_tokens` has no such guarantee: it cuts text at the new token
+first, which breaks the tokens around it (tests/benchmarks/extend.py has both on the same text).
 
-GPT-2 + 2,000 tokens learned on 76 MB of biomedical text: 8.9 % fewer tokens there, 0.1 % fewer on 47 MB of general text.
 Not worth its rows on little text: a new row is an average at first, and is learned from the places where it is used.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +62,9 @@ def extend_counted(
     max_general_share: float,
     folder: Path,
     min_count: int = MIN_COUNT,
+    name: str | None = None,
 ) -> dict[str, Any]:
-    """`extend` for counted text, into a folder that exists."""
+    """`extend` for counted text, into a folder that exists; `name` is what extension.json calls the base."""
     from curate.files import write_json, write_text
     from tokenization.folder import copy_companions
     from tokenization.pretokens import Pretokens, tokenizer_file
@@ -79,10 +78,16 @@ def extend_counted(
     copy_companions(tokenizer_file(tokenizer_dir).parent, folder)
     uses = _uses(words, learned)
     extension = {
-        "base": str(tokenizer_dir),
+        "base": str(name or tokenizer_dir),
         "base_vocab": max(base.names) + 1,
         "new_tokens": [
-            {"id": new.id, "token": new.token, "parents": list(new.parents), "count": new.count, "uses": uses[new.id][0]}
+            {
+                "id": new.id,
+                "token": new.token,
+                "parents": list(new.parents),
+                "count": new.count,
+                "uses": uses[new.id][0],
+            }
             for new in learned
         ],
         "asked": new_tokens,
@@ -112,7 +117,9 @@ def check_extendable(base: "Pretokens", where: str | Path) -> None:
     elif is_byte_level(base.description):
         missing = len(ALPHABET - set(model["vocab"]))
         if missing:
-            problem = f"its model type is byte-level BPE, but {missing} of the 256 bytes have no token, so it loses text"
+            problem = (
+                f"its model type is byte-level BPE, but {missing} of the 256 bytes have no token, so it loses text"
+            )
     elif not marks_words(base.description):
         problem = "its model type is BPE, but neither byte-level nor SentencePiece"
     elif not model.get("byte_fallback") or sum(map(is_byte_piece, model["vocab"])) < 256:
@@ -143,6 +150,10 @@ def extended(description: Mapping[str, Any], learned: Iterable[NewToken]) -> str
     """The tokenizer.json with the new tokens and their merges, each written as the base writes its own."""
     result = deepcopy(dict(description))
     model = result["model"]
+    # tokenizers gives an added token that the model does not hold the next id after the model's, whatever id stands
+    # in the file: with new tokens there it would move.
+    for added in result.get("added_tokens", []):
+        model["vocab"].setdefault(added["content"], added["id"])
     as_text = bool(model["merges"]) and isinstance(model["merges"][0], str)
     names = {index: token for token, index in model["vocab"].items()}
     for new in learned:
@@ -168,11 +179,14 @@ def check(
     sample = [*general_sample, *domain_sample]
     pairs = [
         (before.ids, after.ids)
-        for before, after in zip(base.tokenizer.encode_batch_fast(sample), new.tokenizer.encode_batch_fast(sample))
+        for before, after in zip(
+            base.tokenizer.encode_batch_fast(sample), new.tokenizer.encode_batch_fast(sample), strict=True
+        )
     ]
     longer = sum(len(after) > len(before) for before, after in pairs[: len(general_sample)])
     altered = sum(
-        base.tokenizer.decode(before, skip_special_tokens=False) != new.tokenizer.decode(after, skip_special_tokens=False)
+        base.tokenizer.decode(before, skip_special_tokens=False)
+        != new.tokenizer.decode(after, skip_special_tokens=False)
         for before, after in pairs
     )
     found = {
@@ -222,8 +236,9 @@ def _uses(words: Mapping[str, Word], learned: list[NewToken]) -> dict[int, tuple
 def show(extension: Mapping[str, Any]) -> None:
     """Print what was added and what it changed."""
     before, after = extension["tokens_before"], extension["tokens_after"]
+    added, asked = len(extension["new_tokens"]), extension["asked"]
     first = ", ".join(repr(one["token"]) for one in extension["new_tokens"][:8])
-    print(f"{len(extension['new_tokens']):,} of {extension['asked']:,} new tokens from id {extension['base_vocab']}: {first}")
+    print(f"{added:,} of {asked:,} new tokens from id {extension['base_vocab']}: {first}")
     for pool in before:
         change = after[pool] / before[pool] - 1 if before[pool] else 0.0
         print(f"{pool:8} tokens: {before[pool]:,} -> {after[pool]:,} ({change:+.2%})")
@@ -236,31 +251,32 @@ def show(extension: Mapping[str, Any]) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Extend a tokenizer on any text, or the tokenizer of a run on its kept documents."""
-    from tokenization import command
+    from tokenization.command import counts, parse
 
-    request = command.parse("tokenization.extend", __doc__ or "", argv, writes=True)
+    request = parse("tokenization.extend", __doc__ or "", argv, writes=True)
     if request.run is not None:
         from tokenization.vocabulary import rebuild
 
         show(rebuild(request.run, request.tokenizer, request.settings))
         print(f"written to {request.run / 'tokenizer'}")
         return
-    from tokenization import counting
+    from tokenization.counting import count, together
     from tokenization.folder import written_whole
     from tokenization.pretokens import Pretokens
 
     base, settings = Pretokens(request.tokenizer), request.settings
     check_extendable(base, request.tokenizer)
-    pools = {pool: counting.together(sources.values()) for pool, sources in command.counts(request).items()}
+    pools = {pool: together(sources.values()) for pool, sources in counts(request).items()}
     with written_whole(request.output, ours="extension.json") as folder:
         extension = extend_counted(
             base,
             request.tokenizer,
             pools["domain"],
-            pools.get("replay", counting.count([])),
+            pools.get("replay", count([])),
             settings.new_tokens,
             settings.max_general_share,
             folder,
+            settings.min_count,
         )
     show(extension)
     print(f"written to {request.output}")

@@ -4,8 +4,8 @@
     python -m tokenization.fertility --tokenizer DIR --text 'notes/*.jsonl.gz'
 
 Fertility is tokens per word, a word being what stands between white space (Rust et al. 2021, arXiv 2012.15613). A term
-is a word without the punctuation around it that holds a letter; it is heavily split where it takes HEAVY tokens or more.
-Works on counted chunks: 124 MB in two pools take about 20 s on 2 cores, most of it cutting chunks into pre-tokens.
+is a word without the punctuation around it that holds a letter; it is heavily split where it takes HEAVY tokens or
+more. Works on counted chunks (see counting.py), so its time depends on the different words, not on the size of the text.
 """
 
 from collections.abc import Mapping
@@ -127,19 +127,30 @@ def worth_extending(analysis: Mapping[str, Any], config: TokenizerConfig) -> tup
     rules: list[tuple[bool, str]] = []
     if config.min_fertility:
         rules.append(
-            _rule(domain["fertility"] > config.min_fertility, f"{domain['fertility']:.2f} tokens per domain word",
-                  f"{config.min_fertility:g}", "min_fertility")
+            _rule(
+                domain["fertility"] > config.min_fertility,
+                f"{domain['fertility']:.2f} tokens per domain word",
+                f"{config.min_fertility:g}",
+                "min_fertility",
+            )
         )
     if config.min_heavily_split:
         rules.append(
-            _rule(domain["heavily_split"] > config.min_heavily_split,
-                  f"{domain['heavily_split']:.1%} of domain terms take {HEAVY} tokens or more",
-                  f"{config.min_heavily_split:.1%}", "min_heavily_split")
+            _rule(
+                domain["heavily_split"] > config.min_heavily_split,
+                f"{domain['heavily_split']:.1%} of domain terms take {HEAVY} tokens or more",
+                f"{config.min_heavily_split:.1%}",
+                "min_heavily_split",
+            )
         )
     if config.min_domain_tokens:
         enough = domain["tokens"] >= config.min_domain_tokens
-        found, reason = _rule(enough, f"{domain['tokens']:,} domain tokens to learn new rows from",
-                              f"{config.min_domain_tokens:,}", "min_domain_tokens")
+        found, reason = _rule(
+            enough,
+            f"{domain['tokens']:,} domain tokens to learn new rows from",
+            f"{config.min_domain_tokens:,}",
+            "min_domain_tokens",
+        )
         if enough and domain["tokens"] < WISHED_DOMAIN_TOKENS:
             reason += f"; {WISHED_DOMAIN_TOKENS:,} would be better"
         rules.append((found, reason))
@@ -186,7 +197,9 @@ def show(analysis: Mapping[str, Any], title: str) -> None:
                 end_section=source == "all",
             )
     console.print(table)
-    table = Table("term", "pieces", title="most split terms of the domain, by the tokens they cost", title_justify="left")
+    table = Table(
+        "term", "pieces", title="most split terms of the domain, by the tokens they cost", title_justify="left"
+    )
     table.add_column("count", justify="right")
     for term in analysis["pools"].get("domain", {}).get("most_split", []):
         table.add_row(term["term"], " ".join(term["pieces"]), f"{term['count']:,}")
@@ -195,12 +208,12 @@ def show(analysis: Mapping[str, Any], title: str) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Print the analysis of a run's kept documents, or of any text, under any tokenizer."""
-    from tokenization import command
+    from tokenization.command import counts, parse
 
-    request = command.parse("tokenization.fertility", __doc__ or "", argv)
+    request = parse("tokenization.fertility", __doc__ or "", argv)
     from tokenization.pretokens import Pretokens
 
-    analysis = analyse(Pretokens(request.tokenizer), command.counts(request))
+    analysis = analyse(Pretokens(request.tokenizer), counts(request))
     show(analysis, str(request.tokenizer))
     worth, reasons = worth_extending(analysis, request.settings)
     print("New tokens are worth it:" if worth else "New tokens are not worth it:")

@@ -1,8 +1,8 @@
 """Pre-tokens: the stretches a tokenizer looks at one by one, so tokens never cross their borders.
 
 Byte-level tokenizers (GPT-2, NeoX, Llama 3, Qwen) cut text by a pattern. SentencePiece tokenizers (Llama 2, Mistral)
-replace each space by the word mark "▁" and often cut nothing at all; there a pre-token is a word with its marks, because
-no piece of theirs has a mark behind a letter.
+replace each space by the word mark "▁" and often cut nothing at all; there a pre-token is a word with its marks,
+because no piece of theirs has a mark behind a letter.
 
 White space that the tokenizer takes out as an added token (NeoX's runs of spaces) is counted as plain text here: counts
 are for choosing new tokens, and what they are chosen for does not contain such runs.
@@ -41,9 +41,12 @@ def read(folder: str | Path) -> tuple[dict[str, Any], Tokenizer]:
     file = tokenizer_file(folder)
     try:
         text = file.read_text(encoding="utf-8")
-        return json.loads(text), Tokenizer.from_str(text)
+        description, tokenizer = json.loads(text), Tokenizer.from_str(text)
     except Exception as error:  # tokenizers raises plain Exception
         raise ValueError(f"{file}: cannot be read as a tokenizer ({error}).") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return description, tokenizer
 
 
 def parts_of(component: dict[str, Any] | None) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import platform
 import resource
 import sys
 import types
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,8 @@ def choose_device() -> str:
 
     if not torch.accelerator.is_available():
         utils.device_type, utils.device_module = "cpu", _cpu_module()
+        # Model FLOPS utilisation is a figure for accelerators; torchtitan would go by an A100's peak and say so.
+        utils.get_peak_flops = lambda _: float("inf")  # type: ignore[assignment]
     return utils.device_type
 
 
@@ -44,6 +47,7 @@ def prepare_process() -> None:
         os.environ.setdefault(name, value)
     if os.environ["WORLD_SIZE"] == "1" and "MASTER_PORT" not in os.environ:
         os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = "localhost", "0"
+    warnings.filterwarnings("ignore", message="DTensor random operators may not have complete support on cpu")
     # torchtitan sets this one itself and warns where the launcher has set it.
     os.environ.pop("TORCH_NCCL_ASYNC_ERROR_HANDLING", None)
     torch.set_num_threads(_threads(int(os.environ["LOCAL_WORLD_SIZE"])))

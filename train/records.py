@@ -5,10 +5,11 @@ then equals that of a run that was never killed, except for the two timing field
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
-from curate.files import aside
+from curate.files import write_text
 
 TIMING = ("tokens_per_second", "data_wait_share")
 """Fields of metrics.jsonl that differ from run to run."""
@@ -21,12 +22,11 @@ class Records:
         self._metrics, self._journal = folder / "metrics.jsonl", folder / "journal.jsonl"
 
     def rewind(self, step: int) -> None:
-        """Drop metrics after `step`, and a last line that was cut off."""
-        if not self._metrics.exists():
-            return
-        kept = [line for line in self._metrics.read_text(encoding="utf-8").splitlines() if _step(line) <= step]
-        with aside(self._metrics) as temporary:
-            temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        """Drop metrics after `step`, and a last line of either file that was cut off."""
+        for path, last in ((self._metrics, step), (self._journal, math.inf)):
+            if path.exists():
+                lines = [json.dumps(line) + "\n" for line in read(path) if line["step"] <= last]
+                write_text(path, "".join(lines))
 
     def metrics(self, **values: Any) -> None:
         """Add a line to metrics.jsonl."""
@@ -54,7 +54,3 @@ def _whole(line: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _step(line: str) -> float:
-    return json.loads(line)["step"] if _whole(line) else float("inf")

@@ -1,0 +1,78 @@
+"""The report on tokens: how the tokenizer cuts the text, before and after extension, and the mixture it was put into."""
+
+from typing import Any
+
+from markupsafe import Markup
+
+from eval.report_data import Run
+from eval.report_html import EMPTY, Figure, count, html, join, missing, percent, section, share, table
+
+MOST_SPLIT = 12
+"""Terms shown of the most split ones."""
+NEW_TOKENS = 60
+"""New tokens shown."""
+
+
+def tokenizer(run: Run) -> Markup:
+    """Fertility before and after, the rules that decided, the most split terms, the new tokens."""
+    about = (
+        "How many tokens the base tokenizer needs for a word (fertility) and how many domain terms it breaks into four "
+        "pieces or more; where tokens were added, the same afterwards. Fewer tokens mean cheaper training and inference."
+    )
+    title = "Tokenizer"
+    if not run.fertility:
+        return section("tokenizer", title, about, missing("The tokenizer has not been analysed.", "python -m curate.run"))
+    before, after = run.fertility["pools"], run.fertility.get("extended")
+    rows = []
+    for pool, figures in before.items():
+        rows.append((pool, "base" if after else "as used", *_figures(figures)))
+        if after:
+            rows.append((pool, "extended", *_figures(after[pool])))
+    headings = ("pool", "tokenizer", "tokens", "tokens per word", "bytes per token", "terms split in 4 or more")
+    body = table(headings, rows, range(2, 6))
+    return section("tokenizer", title, about, _decision(run), body, _most_split(before), _new_tokens(run))
+
+
+def _figures(figures: dict[str, Any]) -> tuple[Figure, ...]:
+    return (
+        count(figures["tokens"]),
+        Figure(figures["fertility"], f"{figures['fertility']:.3f}"),
+        Figure(figures["bytes_per_token"], f"{figures['bytes_per_token']:.2f}"),
+        Figure(figures["heavily_split"], percent(figures["heavily_split"])),
+    )
+
+
+def _decision(run: Run) -> Markup:
+    assert run.fertility
+    added = len(run.extension["new_tokens"]) if run.extension else 0
+    reasons = run.fertility.get("summary", {}).get("reasons", [])
+    verdict = f"{added:,} tokens were added to the vocabulary." if added else "No tokens were added to the vocabulary."
+    listed = html("<ul>{}</ul>", join(html("<li>{}</li>", reason) for reason in reasons)) if reasons else EMPTY
+    return html("<p>{}</p>{}", verdict, listed)
+
+
+def _most_split(pools: dict[str, Any]) -> Markup:
+    terms = pools.get("domain", {}).get("most_split", [])[:MOST_SPLIT]
+    if not terms:
+        return EMPTY
+    rows = [(term["term"], count(term["count"]), count(term["tokens"]), " · ".join(term["pieces"])) for term in terms]
+    shown = table(("term", "times", "tokens", "pieces"), rows, (1, 2))
+    return html("<h3>Domain terms that cost the most tokens, before extension</h3>{}", shown)
+
+
+def _new_tokens(run: Run) -> Markup:
+    tokens = run.extension["new_tokens"] if run.extension else []
+    if not tokens:
+        return EMPTY
+    shown = sorted(tokens, key=lambda token: (-token["count"], token["id"]))[:NEW_TOKENS]
+    rows = [(html("<code>{}</code>", token["token"]), token["id"], count(token["count"])) for token in shown]
+    heading = f"New tokens ({len(shown)} of {len(tokens):,}, most frequent first)"
+    return html("<details><summary>{}</summary>{}</details>", heading, table(("token", "id", "times"), rows, (1, 2)))
+
+
+def mixture(run: Run) -> Markup:
+    """Shares, tokens and epochs per pool and source, asked and got."""
+    about = "What the training batches were asked to hold, and what they hold."
+    if not run.mixture:
+        return section("mixture", "Mixture", about, missing("No mixture has been built.", "python -m mix.build"))
+    return section("mixture", "Mixture", about, EMPTY)

@@ -1,0 +1,190 @@
+"""Packed shards: Arrow IPC files of rows, written once and memory-mapped by the loader.
+
+A file holds one record batch, so each column is one contiguous buffer:
+
+    tokens       fixed_size_list<uint16 | uint32>[seq_len]
+    doc_lengths  list<int32>   tokens of each segment of the row; they add to seq_len, padding included
+    doc_rows     list<int64>   the segment's row in documents.parquet, -1 for padding
+    doc_starts   list<int64>   the segment's first token within its document; above 0 it continues the document
+
+The schema's metadata says what the rows were made with (Header). Labels, positions and masks are derived when read.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from curate.files import aside
+from mix.pack import Packing
+
+SHARD_BYTES = 64 << 20
+"""A shard has at least this many bytes of tokens, where the source has, and less than twice as many."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the rows of a shard were made with, as its schema's metadata says."""
+
+    tokenizer: str
+    """Identity of the tokenizer (tokenization.encode.tokenizer_identity)."""
+    vocabulary_size: int
+    seq_len: int
+    pool: str
+    source: str
+    packing: str = "best_fit"
+    continued: str = "doc_starts > 0"
+    """How a segment that continues a document is told from one that begins it."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """An open shard; the arrays are views of the mapped file."""
+
+    header: Header
+    tokens: np.ndarray
+    """uint16 or uint32 [rows, seq_len]"""
+    segment_offsets: np.ndarray
+    """int32 [rows + 1]: row r has the segments [segment_offsets[r], segment_offsets[r + 1])"""
+    doc_lengths: np.ndarray
+    """int32 [segments]"""
+    doc_rows: np.ndarray
+    """int64 [segments]"""
+    doc_starts: np.ndarray
+    """int64 [segments]"""
+
+    @property
+    def rows(self) -> int:
+        return len(self.tokens)
+
+
+def write_shards(
+    folder: Path, header: Header, packing: Packing, ids: np.ndarray, lengths: np.ndarray, padding: int
+) -> list[Path]:
+    """Write all rows of a source as 00000.arrow, 00001.arrow, ...; free space is filled with the id `padding`.
+
+    `ids` are the documents one after the other (uint16 or uint32 [tokens]), `lengths` their tokens (int64 [documents]).
+    """
+    if packing.rows == 0:
+        return []
+    begins = np.cumsum(lengths) - lengths
+    count = max(1, packing.rows * header.seq_len * ids.itemsize // SHARD_BYTES)
+    bounds = [packing.rows * shard // count for shard in range(count + 1)]
+    paths = [folder / f"{shard:05d}.arrow" for shard in range(count)]
+    for path, first, last in zip(paths, bounds, bounds[1:], strict=False):
+        with aside(path) as temporary:
+            _write(temporary, header, _rows(packing, ids, begins, first, last, padding))
+    return paths
+
+
+def write_documents(folder: Path, identifiers: pl.Series, lengths: np.ndarray) -> None:
+    """Write documents.parquet: row -> document id, tokens."""
+    with aside(folder / "documents.parquet") as temporary:
+        pl.DataFrame({"id": identifiers, "tokens": lengths}).write_parquet(temporary, compression="zstd")
+
+
+def read_shard(path: Path, tokenizer: str | None = None, seq_len: int | None = None) -> Shard:
+    """Open a shard without reading its rows.
+
+    Raises ValueError where the file is missing, damaged, or was not made with `tokenizer` and `seq_len`.
+    """
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        columns = reader.get_batch(0)
+        header = _header(reader.schema.metadata or {})
+        shard = _shard(header, columns)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: the shard is not there, so its rows cannot be read. Run mix.build again.") from None
+    except (pa.ArrowInvalid, OSError, KeyError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: is not a whole shard ({type(error).__name__}: {error}), so its rows cannot be trusted. "
+            "Delete it and run mix.build again."
+        ) from None
+    for key, found, wanted in (("tokenizer", header.tokenizer, tokenizer), ("seq_len", header.seq_len, seq_len)):
+        if wanted is not None and found != wanted:
+            raise ValueError(
+                f"{path}: {key}: the shard was made with {found}, but {wanted} is wanted, so its tokens would mean "
+                "something else. Run mix.build again, or use the run's own tokenizer and mixture.json."
+            )
+    return shard
+
+
+def _rows(
+    packing: Packing, ids: np.ndarray, begins: np.ndarray, first: int, last: int, padding: int
+) -> tuple[np.ndarray, ...]:
+    """The columns of the rows [first, last), padding segments included."""
+    offsets = packing.row_offsets[first : last + 1]
+    segments = slice(int(offsets[0]), int(offsets[-1]))
+    documents, starts, lengths = packing.documents[segments], packing.starts[segments], packing.lengths[segments]
+    tokens = np.full((last - first, packing.seq_len), padding, ids.dtype)
+    used = _copy(ids, begins, offsets - offsets[0], documents, starts, lengths, tokens)
+    padded = np.flatnonzero(used < packing.seq_len)
+    ends = (offsets - offsets[0])[padded + 1]
+    more = np.zeros(last - first + 1, np.int64)
+    more[padded + 1] = 1
+    return (
+        tokens,
+        (offsets - offsets[0] + np.cumsum(more)).astype(np.int32),
+        np.insert(lengths, ends, packing.seq_len - used[padded]),
+        np.insert(documents, ends, -1),
+        np.insert(starts, ends, 0),
+    )
+
+
+@numba.njit(nogil=True, cache=True)
+def _copy(ids, begins, offsets, documents, starts, lengths, out):  # type: ignore[no-untyped-def]
+    """Copy the segments' tokens into their rows of `out`; returns the tokens used in each row."""
+    used = np.zeros(offsets.size - 1, np.int64)
+    for row in range(offsets.size - 1):
+        at = 0
+        for segment in range(offsets[row], offsets[row + 1]):
+            begin = begins[documents[segment]] + starts[segment]
+            for token in range(lengths[segment]):
+                out[row, at + token] = ids[begin + token]
+            at += lengths[segment]
+        used[row] = at
+    return used
+
+
+def _write(path: Path, header: Header, rows: tuple[np.ndarray, ...]) -> None:
+    tokens, offsets, *segments = rows
+    columns: dict[str, Any] = {"tokens": pa.FixedSizeListArray.from_arrays(pa.array(tokens.reshape(-1)), header.seq_len)}
+    for name, values in zip(("doc_lengths", "doc_rows", "doc_starts"), segments, strict=True):
+        columns[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+    metadata = {key: str(value) for key, value in asdict(header).items()}
+    schema = pa.schema([pa.field(name, column.type, False) for name, column in columns.items()], metadata)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        writer.write_batch(pa.record_batch(list(columns.values()), schema=schema))
+
+
+def _header(metadata: dict[bytes, bytes]) -> Header:
+    values = {key.decode(): value.decode() for key, value in metadata.items()}
+    return Header(
+        values["tokenizer"],
+        int(values["vocabulary_size"]),
+        int(values["seq_len"]),
+        values["pool"],
+        values["source"],
+        values["packing"],
+        values["continued"],
+    )
+
+
+def _shard(header: Header, columns: pa.RecordBatch) -> Shard:
+    tokens = columns.column("tokens").values.to_numpy().reshape(-1, header.seq_len)
+    doc_lengths, doc_rows, doc_starts = (columns.column(name) for name in ("doc_lengths", "doc_rows", "doc_starts"))
+    offsets = doc_lengths.offsets.to_numpy()
+    if len(tokens) + 1 != len(offsets) or len(doc_lengths.values) != int(offsets[-1]):
+        raise ValueError(f"{len(tokens)} rows of tokens, {len(offsets) - 1} rows of lengths")
+    return Shard(
+        header,
+        tokens,
+        offsets,
+        doc_lengths.values.to_numpy(),
+        doc_rows.values.to_numpy(),
+        doc_starts.values.to_numpy(),
+    )

@@ -1,0 +1,192 @@
+"""The report: escaped, self-contained, and honest about what is missing."""
+
+import json
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from markupsafe import Markup
+
+from curate.files import write_json
+from eval import report, report_charts, report_html
+from eval import run as eval_run
+from pipelines import config
+
+
+class Page(HTMLParser):
+    """Elements of a page and the text outside scripts and styles."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.elements and self.elements[-1][0] not in ("script", "style"):
+            self.text.append(data)
+
+    def words(self) -> str:
+        """The page's text, white space as one space."""
+        return " ".join(" ".join(self.text).split())
+
+
+def page_of(run: Path) -> tuple[Page, str]:
+    text = report.write(config.load(run / "pipeline.yaml")).read_text(encoding="utf-8")
+    return Page(text), text
+
+
+@pytest.fixture
+def whole_run(trained_run: Path) -> Path:
+    """The trained run with its scores."""
+    eval_run.score(config.load(trained_run / "pipeline.yaml"))
+    return trained_run
+
+
+def test_text_from_a_corpus_is_shown_and_does_nothing(whole_run: Path, small: ModuleType) -> None:
+    page, text = page_of(whole_run)
+    assert [tag for tag, _ in page.elements].count("script") == 3, "the charts' data, plotly, ours"
+    assert not [tag for tag, _ in page.elements if tag == "img"]
+    assert page.words().count(small.SCRIPT) >= 12, "in ids, details, excerpts and the journal"
+    outside = text.partition("<script")[0]
+    assert small.SCRIPT not in outside and "onerror=alert(1)&gt;" in outside
+
+
+def test_one_file_without_the_network(whole_run: Path) -> None:
+    page, text = page_of(whole_run)
+    for tag, attributes in page.elements:
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form")
+        assert "src" not in attributes and not [name for name in attributes if name.startswith("on")]
+        assert (attributes.get("href") or "#").startswith("#")
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "url(" not in style and "@import" not in style
+    policy = next(attributes["content"] for _, attributes in page.elements if attributes.get("http-equiv"))
+    assert policy and policy.startswith("default-src 'none'; script-src 'sha256-")
+
+
+def test_says_what_the_run_was(whole_run: Path) -> None:
+    words = page_of(whole_run)[0].words()
+    scores = json.loads((whole_run / "eval" / "scores.json").read_text())
+    for pool in ("domain", "general"):
+        name = f"{pool}_bits_per_byte"
+        assert f"{scores['base'][name]:.3f} → {scores['trained'][name]:.3f}" in words
+        assert scores["difference"][pool]["verdict"] in words
+    for expected in ("168 documents read", "12 dropped", "36 set aside", "wrong language 5 documents", "similarity 0.80"):
+        assert expected in words
+    assert scores["trained"]["identity"] in words and "seq_len: 64" in words
+
+
+def test_charts_follow_the_metrics(whole_run: Path) -> None:
+    page, text = page_of(whole_run)
+    data = json.loads(text.partition('id="charts">')[2].partition("</script>")[0])
+    assert {attributes["data-chart"] for _, attributes in page.elements if "data-chart" in attributes} == set(data)
+    loss = {trace["name"]: trace for trace in data["Training loss by pool"]["data"]}
+    assert loss["domain"]["x"] == list(range(1, 21)) and loss["replay"]["y"][2] is None
+    change = data["Held-out bits per byte: change since step 0"]["data"][0]
+    assert change["x"] == [0, 10, 20] and change["y"] == pytest.approx([0, -0.5, -1])
+    assert data["Learning rate"]["layout"]["shapes"][0]["x0"] == 10, "the resume is marked"
+
+
+def test_missing_parts_are_said(run: Path) -> None:
+    words = page_of(run)[0].words()
+    for command in ("torchrun -m train.launch", "python -m eval.run", "python -m mix.build"):
+        assert command in words
+
+
+def test_a_run_with_nothing_in_it(run: Path) -> None:
+    for entry in run.iterdir():
+        if entry.name != "pipeline.yaml":
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    assert "No curation has finished." in page_of(run)[0].words()
+
+
+def test_without_scores_the_evaluations_of_the_training_run_are_shown(run: Path, small: ModuleType) -> None:
+    small.write_training(run)
+    words = page_of(run)[0].words()
+    assert "3.000 → 2.000" in words and "33.3 % fewer bits" in words and "5.0 % more" in words
+
+
+def test_a_damaged_file_is_an_error_and_leaves_the_old_report(run: Path, small: ModuleType) -> None:
+    small.write_training(run)
+    _, before = page_of(run)
+    metrics = run / "train" / "main" / "metrics.jsonl"
+    metrics.write_text('{"step": 1, "loss"\n' + metrics.read_text())
+    with pytest.raises(ValueError, match=r"metrics\.jsonl: line 1 is damaged"):
+        page_of(run)
+    assert (run / "report.html").read_text(encoding="utf-8") == before
+    assert sorted(path.name for path in run.glob(".*")) == []
+
+
+def test_the_same_run_gives_the_same_bytes(whole_run: Path) -> None:
+    assert page_of(whole_run)[1] == page_of(whole_run)[1]
+
+
+def test_a_resumed_run_counts_the_later_line(run: Path, small: ModuleType) -> None:
+    small.write_training(run)
+    metrics = run / "train" / "main" / "metrics.jsonl"
+    lines = metrics.read_text().splitlines()[:-1]
+    again = {**json.loads(lines[-1]), "loss": 77.0}
+    metrics.write_text("\n".join([*lines, json.dumps(again)]) + "\n")
+    _, text = page_of(run)
+    data = json.loads(text.partition('id="charts">')[2].partition("</script>")[0])
+    curve = data["Training loss by pool"]["data"][2]
+    assert curve["y"][curve["x"].index(again["step"])] == 77.0
+
+
+def test_long_runs_are_thinned_and_keep_their_last_step() -> None:
+    steps = [{"step": step, "loss": 1.0, "lr": 1.0} for step in range(1, 100_001)]
+    drawn: dict[str, Any] = report_charts.training(steps, [])["Learning rate"]["data"][0]
+    assert drawn["x"][-1] == 100_000 and len(drawn["x"]) <= report_charts.MOST_POINTS
+
+
+def test_html_escapes_whatever_is_not_markup() -> None:
+    assert report_html.html("<b>{}</b>{}", "<i>", Markup("<u>")) == "<b>&lt;i&gt;</b><u>"
+    cells = report_html.table(["<h>"], [["<c>"], [report_html.Figure(1, "<f>")]])
+    for name in ("h", "c", "f"):
+        assert f"<{name}>" not in cells and f"&lt;{name}&gt;" in cells
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (1_234_567, "1.23 MB"), (999_999_999, "1 GB"), (5e15, "5,000 TB")],
+)
+def test_bytes_in_words(value: float, expected: str) -> None:
+    assert report_html.human_bytes(value) == expected
+
+
+def chromium() -> str:
+    """The browser, where one is installed."""
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if not found:
+        pytest.skip("no Chromium here: apt-get install chromium to look at the report in a browser")
+    return found
+
+
+def test_in_a_browser_the_charts_draw_and_no_script_of_the_corpus_runs(whole_run: Path, tmp_path: Path) -> None:
+    command = [chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
+    command += ["--disable-background-networking", "--disable-component-update", "--enable-logging=stderr"]
+    command += [f"--user-data-dir={tmp_path / 'browser'}", "--virtual-time-budget=5000", "--dump-dom"]
+    report.write(config.load(whole_run / "pipeline.yaml"))
+    done = subprocess.run(
+        [*command, (whole_run / "report.html").as_uri()], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "CONSOLE" not in done.stderr, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert done.stdout.count('class="main-svg"') >= 5, "a drawing in every chart"
+    assert "<title>small: Palimpsest report</title>" in done.stdout
+
+
+def test_scores_of_a_model_from_scratch(run: Path) -> None:
+    group = {"bits_per_byte": 2.0, "documents": 3, "bytes": 10, "tokens": 4}
+    trained = {"domain_bits_per_byte": 2.0, "general_bits_per_byte": 2.5, "groups": {"domain": group}, "identity": "ab"}
+    held_out = {"identity": "cd", "documents": {"domain": 3, "general": 3}}
+    scores = {"base": None, "trained": trained, "difference": None, "held_out": held_out, "versions": {}}
+    write_json(run / "eval" / "scores.json", scores)
+    words = page_of(run)[0].words()
+    assert "2.000 on domain text, 2.500 on general text" in words and "from scratch, so there is no base" in words

@@ -24,7 +24,7 @@ def measure(data, offsets, stops):
         room = max(room, offsets[d + 1] - offsets[d])
     words, lengths = np.empty(room // 2 + 2, np.uint64), np.empty(room // 2 + 2, np.int64)
     capacity = 16
-    while capacity < room + 4:
+    while capacity < 2 * (room + 2):
         capacity *= 2
     keys, values, stamps = np.empty(capacity, np.uint64), np.empty(capacity, np.int64), np.zeros(capacity, np.int64)
     stamp = 0
@@ -33,27 +33,33 @@ def measure(data, offsets, stops):
         if end == start:
             continue
         tokens = count(data, start, end, stops, counts[d], words, lengths)
+        blocks_at_most = tokens
+        for i in range(start, end):
+            blocks_at_most += data[i] == 10
+        size = 16  # slots used for this document: small documents stay in the first-level cache
+        while size < 2 * (blocks_at_most + 2):
+            size *= 2
+        mask = np.uint64(size - 1)
         characters = np.float64(end - start)
         for blocks in range(2):
             stamp += 1
-            repeated, size, total = _repeated_blocks(data, start, end, blocks == 1, keys, stamps, stamp)
-            shares[d, 2 * blocks], shares[d, 2 * blocks + 1] = repeated / max(total, 1), size / characters
+            repeated, inside, total = _repeated_blocks(data, start, end, blocks == 1, keys, stamps, stamp, mask)
+            shares[d, 2 * blocks], shares[d, 2 * blocks + 1] = repeated / max(total, 1), inside / characters
         for k in range(len(TOP)):
             stamp += 1
-            shares[d, 4 + k] = _top(words, lengths, tokens, TOP[k], keys, values, stamps, stamp) / characters
+            shares[d, 4 + k] = _top(words, lengths, tokens, TOP[k], keys, values, stamps, stamp, mask) / characters
         for k in range(len(DUPLICATE)):
             stamp += 1
-            size = _duplicate(words, lengths, tokens, DUPLICATE[k], keys, stamps, stamp)
-            if size == 0:  # no repeated 5-gram, so no longer one either
+            inside = _duplicate(words, lengths, tokens, DUPLICATE[k], keys, stamps, stamp, mask)
+            if inside == 0:  # no repeated 5-gram, so no longer one either
                 break
-            shares[d, 4 + len(TOP) + k] = size / characters
+            shares[d, 4 + len(TOP) + k] = inside / characters
     return counts, shares
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _slot(key, keys, stamps, stamp):
+def _slot(key, keys, stamps, stamp, mask):
     """The slot of `key` in the table of this `stamp`, or the free slot where it belongs."""
-    mask = np.uint64(keys.size - 1)
     slot = (key * _MIX >> np.uint64(17)) & mask
     while stamps[slot] == stamp and keys[slot] != key:
         slot = (slot + np.uint64(1)) & mask
@@ -61,7 +67,7 @@ def _slot(key, keys, stamps, stamp):
 
 
 @njit(cache=True, nogil=True)
-def _repeated_blocks(data, start, end, paragraphs, keys, stamps, stamp):
+def _repeated_blocks(data, start, end, paragraphs, keys, stamps, stamp, mask):
     """(repeated blocks, their bytes, all blocks); a block ends at one line end, a paragraph at two or more."""
     repeated, size, total, i, first = 0, 0, 0, start, start
     while i <= end:
@@ -72,7 +78,7 @@ def _repeated_blocks(data, start, end, paragraphs, keys, stamps, stamp):
             if i > first:
                 total += 1
                 key = hash_bytes(data, first, i)
-                slot = _slot(key, keys, stamps, stamp)
+                slot = _slot(key, keys, stamps, stamp, mask)
                 if stamps[slot] == stamp:
                     repeated, size = repeated + 1, size + i - first
                 else:
@@ -91,12 +97,12 @@ def _gram(words, at, n):
 
 
 @njit(cache=True, nogil=True)
-def _top(words, lengths, tokens, n, keys, values, stamps, stamp):
+def _top(words, lengths, tokens, n, keys, values, stamps, stamp, mask):
     """Characters of the most frequent n-gram, all its places together; 0 where none comes twice."""
     best, characters = 1, 0
     for i in range(tokens - n + 1):
         key = _gram(words, i, n)
-        slot = _slot(key, keys, stamps, stamp)
+        slot = _slot(key, keys, stamps, stamp, mask)
         if stamps[slot] != stamp:
             keys[slot], stamps[slot], values[slot] = key, stamp, 0
         values[slot] += 1
@@ -108,12 +114,12 @@ def _top(words, lengths, tokens, n, keys, values, stamps, stamp):
 
 
 @njit(cache=True, nogil=True)
-def _duplicate(words, lengths, tokens, n, keys, stamps, stamp):
+def _duplicate(words, lengths, tokens, n, keys, stamps, stamp, mask):
     """Characters inside n-grams seen before, each counted once."""
     size, i = 0, 0
     while i < tokens - n + 1:
         key = _gram(words, i, n)
-        slot = _slot(key, keys, stamps, stamp)
+        slot = _slot(key, keys, stamps, stamp, mask)
         if stamps[slot] == stamp:
             for k in range(n):
                 size += lengths[i + k]

@@ -30,6 +30,21 @@ COUNTS = len(NAMES)
 STOPS = ("the", "be", "to", "of", "and", "that", "have", "with")
 """Gopher's English stop words (Rae et al. 2021, arXiv 2112.11446, table A1)."""
 
+_SIGN, _LETTER, _DIGIT, _BLANK, _LEAD, _TAIL = 0, 1, 2, 3, 4, 5
+
+
+def _classes() -> np.ndarray:
+    """What each byte is: the kinds above; _LEAD and _TAIL are the first and further bytes of a non-ASCII character."""
+    classes = np.zeros(256, np.uint8)
+    for letters in (b"abcdefghijklmnopqrstuvwxyz", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"):
+        classes[list(letters)] = _LETTER
+    classes[list(b"0123456789")] = _DIGIT
+    classes[list(b" \t\n")] = _BLANK
+    classes[0x80:0xC0], classes[0xC0:] = _TAIL, _LEAD
+    return classes
+
+
+_CLASS = _classes()
 _OFFSET, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)  # FNV-1a, 64 bits
 
 
@@ -40,21 +55,6 @@ def hash_bytes(data, start, end):
     for i in range(start, end):
         h = (h ^ np.uint64(data[i])) * _PRIME
     return h ^ (h >> np.uint64(29))
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _kind(data, i, end):
-    """(bytes of the character at i, is a letter, is a digit); invalid UTF-8 cannot occur in an Arrow string."""
-    c = data[i]
-    if c < 128:
-        low = c | 32
-        return 1, 97 <= low <= 122, 48 <= c <= 57
-    if c < 0xE0:
-        return 2, c != 0xC2, False
-    if c < 0xF0:
-        sign = c == 0xE2 and data[min(i + 1, end - 1)] <= 0xAF
-        return 3, not sign, False
-    return 4, c != 0xF0 or data[min(i + 1, end - 1)] != 0x9F, False
 
 
 @njit(cache=True, nogil=True)
@@ -81,6 +81,14 @@ def _line(data, start, end, row):
     row[ELLIPSIS_LINES] += _ellipsis_ends(data, start, end)
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _is_letter(data, i, end):
+    """Whether the character whose first byte, >= 0x80, is at i counts as a letter."""
+    c = data[i]
+    second = data[min(i + 1, end - 1)]
+    return not (c == 0xC2 or (c == 0xE2 and second <= 0xAF) or (c == 0xF0 and second == 0x9F))
+
+
 @njit(cache=True, nogil=True)
 def count(data, start, end, stops, row, words, lengths):
     """Fill `row` (int64[COUNTS]) for the text data[start:end]; returns the number of tokens.
@@ -91,41 +99,54 @@ def count(data, start, end, stops, row, words, lengths):
     tokens, seen, i, line = 0, np.uint64(0), start, start
     while i < end:
         c = data[i]
-        if c == 32 or c == 9 or c == 10:
+        if _CLASS[c] == _BLANK:
             if c == 10:
                 _line(data, line, i, row)
                 line = i + 1
             i += 1
             continue
-        first, letters, digits, characters = i, 0, 0, 0
-        core_first, core_last = -1, -1
-        before_core = 0
-        core_characters = 0
-        while i < end and data[i] != 32 and data[i] != 9 and data[i] != 10:
-            width, letter, digit = _kind(data, i, end)
-            row[HASHES] += data[i] == 35
-            characters += 1
-            if letter or digit:
+        # One token: its hash, its characters, and its core, from the first letter or digit to the last.
+        first, h, characters, letters = i, _OFFSET, 0, 0
+        core_first, core_last, before_core, core_characters, dots_from = -1, -1, 0, 0, i
+        while i < end:
+            c = data[i]
+            kind = _CLASS[c]
+            if kind == _BLANK:
+                break
+            h = (h ^ np.uint64(c)) * _PRIME
+            if kind == _LEAD:
+                kind = _LETTER if _is_letter(data, i, end) else _SIGN
+            if kind != _TAIL:
+                characters += 1
+            if kind == _LETTER or kind == _DIGIT:
+                letters += kind == _LETTER
                 if core_first < 0:
                     core_first, before_core = i, characters - 1
-                core_last = i + width
                 core_characters = characters - before_core
-            letters += letter
-            digits += digit
-            i += width
-        _token(data, first, i, row)
-        words[tokens], lengths[tokens] = hash_bytes(data, first, i), characters
+                core_last = i
+            elif kind == _TAIL:
+                if core_last >= 0 and core_characters == characters - before_core:
+                    core_last = i  # the tail of the core's last letter
+            elif c == 35:
+                row[HASHES] += 1
+            elif (c == 46 or c == 0xE2) and i >= dots_from and i + 3 <= end and _ellipsis_ends(data, i, i + 3):
+                row[ELLIPSES] += 1
+                dots_from = i + 3
+            i += 1
+        words[tokens], lengths[tokens] = h ^ (h >> np.uint64(29)), characters
         tokens += 1
+        _sentence_end(data, first, i, row)
         # Punctuation that stands alone (text cut into tokens before it came here) is no word that lacks a letter.
-        row[TOKENS] += characters > 1 or letters + digits > 0
+        row[TOKENS] += characters > 1 or core_first >= 0
         row[ALPHABETIC] += letters > 0
         if core_first >= 0:
             row[WORDS] += 1
             row[CHARACTERS] += core_characters
-            h = hash_bytes(data, core_first, core_last)
-            for k in range(stops.size):
-                if h == stops[k]:
-                    seen |= np.uint64(1) << np.uint64(k)
+            if core_last - core_first < 4:
+                core = hash_bytes(data, core_first, core_last + 1)
+                for k in range(stops.size):
+                    if core == stops[k]:
+                        seen |= np.uint64(1) << np.uint64(k)
     if line < end:
         _line(data, line, end, row)
     while seen:
@@ -134,16 +155,9 @@ def count(data, start, end, stops, row, words, lengths):
     return tokens
 
 
-@njit(cache=True, nogil=True)
-def _token(data, start, end, row):
-    """Count ellipses and a sentence end in one token."""
-    i = start
-    while i < end:
-        if i + 2 < end and _ellipsis_ends(data, i, i + 3):
-            row[ELLIPSES] += 1
-            i += 3
-        else:
-            i += 1
+@njit(cache=True, nogil=True, inline="always")
+def _sentence_end(data, start, end, row):
+    """Count a token that ends in . ! or ? before closing quotes and brackets."""
     last = end - 1
     while last > start and (data[last] == 34 or data[last] == 39 or data[last] == 41 or data[last] == 93):
         last -= 1

@@ -85,8 +85,8 @@ def show(found: "Settings", devices: str) -> None:
         ("weights", "random" if found.weights is None else found.weights),
         ("new tokens", f"{found.new_tokens:,} (rows: mean of their parents)" if found.needs_resizing else None),
         ("optimizer state", f"of the checkpoint at step {begun}" if begun else "fresh optimizer state"),
-        ("steps", f"{train.steps:,} of {train.global_batch} x {found.seq_len} tokens"),
-        ("tokens", f"{rows * found.seq_len:,}"),
+        ("steps", f"{train.steps:,} of {train.global_batch} x {found.plan.seq_len} tokens"),
+        ("tokens", f"{rows * found.plan.seq_len:,}"),
         (
             "learning rate",
             f"{train.peak_lr:g} after {train.warmup_steps} steps, cosine to {train.peak_lr * train.floor:g} on the last",

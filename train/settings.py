@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from curate.files import file_identity, identity, read_json, write_json
+from mix.plan import Plan, read_plan
 from pipelines.config import Pipeline
+from tokenization.encode import tokenizer_identity
 from train import architecture
 from train.architecture import Architecture
 
@@ -27,8 +29,8 @@ class Settings:
     """Folder with the tokenizer that the mixture was encoded with."""
     new_tokens: int
     """Tokens the tokenizer has beyond the base model's."""
-    seq_len: int
-    """Tokens per row of the mixture."""
+    plan: Plan
+    """The mixture."""
 
     @property
     def folder(self) -> Path:
@@ -54,10 +56,15 @@ def resolve(pipeline: Pipeline) -> Settings:
             f"train.warmup_steps: {train.warmup_steps} is not below train.steps ({train.steps}), so the learning rate "
             "would never come down. Lower train.warmup_steps."
         )
-    mixture = read_json(pipeline.folder / "mixture.json")
+    plan = read_plan(pipeline.folder / "mixture.json")
     base = model_folder(pipeline.model)
     tokenizer = pipeline.folder / "tokenizer"
-    size = vocabulary_size(tokenizer)
+    if tokenizer_identity(tokenizer) != plan.tokenizer:
+        raise ValueError(
+            f"{tokenizer / 'tokenizer.json'}: is not the tokenizer that the mixture was encoded with, so its tokens "
+            "would mean something else. Run mix.build again."
+        )
+    size = plan.vocabulary_size
     shape = architecture.read(base)
     scratch = train.init == "scratch"
     own_tokenizer = pipeline.tokenizer.train > 0
@@ -74,13 +81,13 @@ def resolve(pipeline: Pipeline) -> Settings:
             f"{tokenizer / 'tokenizer.json'}: has {size} tokens, {base / 'config.json'} says vocab_size {shape.vocab}, so "
             "some tokens have no embedding row. The tokenizer and the model do not belong together: mend `model`."
         )
-    if mixture["seq_len"] > shape.max_positions:
+    if plan.seq_len > shape.max_positions:
         raise ValueError(
-            f"mix.seq_len: {mixture['seq_len']} is more than the base model's max_position_embeddings "
+            f"mix.seq_len: {plan.seq_len} is more than the base model's max_position_embeddings "
             f"({shape.max_positions}). Build the mixture again with a mix.seq_len of at most that."
         )
     weights = None if scratch else base
-    return Settings(pipeline, shape, base, weights, tokenizer, new_tokens, mixture["seq_len"])
+    return Settings(pipeline, shape, base, weights, tokenizer, new_tokens, plan)
 
 
 def check_batches(pipeline: Pipeline, world: int) -> None:
@@ -132,16 +139,6 @@ def model_folder(model: str) -> Path:
         ) from None
 
 
-def vocabulary_size(tokenizer: Path) -> int:
-    """Rows an embedding needs for the tokenizer in a folder: its highest id + 1."""
-    from tokenizers import Tokenizer
-
-    path = tokenizer / "tokenizer.json"
-    if not path.exists():
-        raise ValueError(f"{path}: is not there, so nothing says what the mixture's tokens are. Run mix.build first.")
-    return max(Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True).values()) + 1
-
-
 def _made_with(settings: Settings) -> dict[str, Any]:
     """Dotted key -> value of everything that decides what is learned."""
     pipeline = settings.pipeline
@@ -155,6 +152,6 @@ def _made_with(settings: Settings) -> dict[str, Any]:
             "weights": [[file.name, file.stat().st_size] for file in weights],
         }
     )
-    flat["tokenizer.json"] = file_identity(settings.tokenizer / "tokenizer.json")
-    flat["mixture.json"] = file_identity(pipeline.folder / "mixture.json")
+    flat["tokenizer.json"] = settings.plan.tokenizer
+    flat["mixture.json"] = settings.plan.identity
     return flat

@@ -261,7 +261,7 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
         model_spec=model.specification(settings.architecture),
         hf_assets_path="",
         dump_folder=str(settings.folder),
-        loss=loss.chunked(len(POOLS), settings.seq_len),
+        loss=loss.chunked(len(POOLS), settings.plan.seq_len),
         tokenizer=NoTokenizer.Config(),
         dataloader=MixtureLoader.Config(run=str(settings.pipeline.folder)),
         metrics=StepFigures.Config(log_freq=1, disable_color_printing=True),
@@ -270,7 +270,7 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
         training=TrainingConfig(
             local_batch_size=train.local_batch,
             global_batch_size=train.global_batch,
-            seq_len=settings.seq_len,
+            seq_len=settings.plan.seq_len,
             steps=train.steps,
             max_norm=train.max_grad_norm,
             mixed_precision_param=train.dtype,

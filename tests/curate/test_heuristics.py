@@ -73,6 +73,10 @@ def test_repetition_equals_plain_python(text: str) -> None:
     assert found["repeated_5_grams"] == pytest.approx(characters / size)
 
 
+def test_many_blank_lines_do_not_fill_the_table() -> None:
+    assert _values(pl.Series([" \n" * 5000 + "\n\n \t\n" * 3000]))["words"][0] == 0
+
+
 def test_good_text_is_kept() -> None:
     assert reasons(sentences(5, 12)) is None
 

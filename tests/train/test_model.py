@@ -1,0 +1,124 @@
+"""The model that is trained is the Hugging Face model, and no document of a packed row sees another."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.train import small
+from train import architecture, model
+from train.attention import DocumentAttention
+from train.loss import PoolLoss, token_nats
+
+# isort: split
+from torchtitan.models.common.attention import create_varlen_metadata_for_document
+
+LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 5e5,
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+
+
+def built(folder: Path) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """The model in a folder as the trainer builds it, and as transformers does."""
+    from transformers import AutoModelForCausalLM
+
+    reference = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    specification = model.specification(architecture.read(folder))
+    ours = specification.model.build()
+    ours.init_states()
+    adapter = specification.state_dict_adapter(specification.model, "")
+    ours.load_state_dict(adapter.from_hf(dict(reference.state_dict())))
+    return ours, reference
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("rope", [None, LLAMA3_ROPE])
+def test_logits_equal_those_of_transformers(tmp_path: Path, kind: str, tied: bool, rope: dict | None) -> None:
+    if kind == "qwen3" and rope:
+        pytest.skip("Qwen3 models do not come with Llama 3's rope scaling, and it is refused")
+    changes = {"tie_word_embeddings": tied} | ({"rope_parameters": rope} if rope else {})
+    folder = small.make_model(tmp_path, kind, **changes)
+    ours, reference = built(folder)
+    assert architecture.read(folder).parameters == sum(parameter.numel() for parameter in reference.parameters())
+    tokens = torch.randint(0, small.VOCABULARY, (2, 48), generator=torch.Generator().manual_seed(1))
+    positions = torch.arange(48).expand(2, -1)
+    with torch.no_grad():
+        logits = ours(tokens, positions=positions, attention_masks=ours.get_attention_masks(positions=positions))
+        expected = reference(tokens).logits
+    torch.testing.assert_close(logits, expected, rtol=0, atol=2e-5)
+
+
+def test_a_packed_row_gives_each_document_the_logits_it_has_alone(tmp_path: Path) -> None:
+    ours, reference = built(small.make_model(tmp_path))
+    generator = torch.Generator().manual_seed(2)
+    lengths = [[20, 1, 27], [48], [7, 41]]
+    rows = [[torch.randint(0, small.VOCABULARY, (n,), generator=generator) for n in row] for row in lengths]
+    tokens = torch.stack([torch.cat(row) for row in rows])
+    positions = torch.stack([torch.cat([torch.arange(n) for n in row]) for row in lengths])
+    with torch.no_grad():
+        packed = ours(tokens, positions=positions, attention_masks=ours.get_attention_masks(positions=positions))
+        for row, documents in enumerate(rows):
+            alone = torch.cat([reference(document[None]).logits[0] for document in documents])
+            torch.testing.assert_close(packed[row], alone, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(("heads", "kv_heads"), [(4, 4), (4, 2), (6, 1)])
+def test_attention_and_its_gradients_equal_a_masked_computation(heads: int, kv_heads: int) -> None:
+    generator = torch.Generator().manual_seed(3)
+    shapes = [(2, 30, heads, 8), (2, 30, kv_heads, 8), (2, 30, kv_heads, 8)]
+    ours = [torch.randn(shape, generator=generator).requires_grad_() for shape in shapes]
+    theirs = [tensor.detach().double().requires_grad_() for tensor in ours]
+    positions = torch.stack([torch.cat([torch.arange(n) for n in row]) for row in ([11, 1, 18], [30])])
+    out = DocumentAttention.Config().build()(*ours, attention_masks=create_varlen_metadata_for_document(positions))
+
+    document = (positions == 0).cumsum(1)
+    mask = (document[:, None, :, None] == document[:, None, None, :]) & torch.ones(30, 30, dtype=torch.bool).tril()
+    q, k, v = (tensor.transpose(1, 2) for tensor in theirs)
+    k, v = (tensor.repeat_interleave(heads // kv_heads, 1) for tensor in (k, v))
+    scores = (q @ k.transpose(2, 3) / 8**0.5).masked_fill(~mask, -torch.inf)
+    expected = (scores.softmax(-1) @ v).transpose(1, 2)
+
+    weights = torch.randn(out.shape, generator=generator)
+    (out * weights).sum().backward()
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(out.double(), expected)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one.grad.double(), other.grad)
+
+
+def test_token_nats_and_their_gradient_are_those_of_cross_entropy() -> None:
+    generator = torch.Generator().manual_seed(4)
+    logits = torch.randn(3, 5, 40, generator=generator) * 20  # peaked: some labels have a probability of zero in fp32
+    labels = torch.randint(0, 40, (3, 5), generator=generator)
+    labels[0, 2:] = -100
+    weights = torch.randn(3, 5, generator=generator)
+    ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    nats = token_nats(ours, labels)
+    expected = F.cross_entropy(theirs.flatten(0, 1), labels.flatten(), reduction="none").view(3, 5)
+    torch.testing.assert_close(nats, expected)
+    (nats * weights).sum().backward()
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_the_loss_keeps_pools_apart() -> None:
+    loss = PoolLoss.Config(pools=2).build()
+    generator = torch.Generator().manual_seed(5)
+    logits, labels = torch.randn(4, 6, 10, generator=generator), torch.randint(0, 10, (4, 6), generator=generator)
+    labels[3, 1:] = -100
+    pools = torch.tensor([0, 1, 0, 1])
+    loss.begin(pools)
+    total, _ = loss(logits, labels, torch.tensor(19.0))
+    nats = token_nats(logits, labels).sum(1)
+    torch.testing.assert_close(total, nats.sum() / 19)
+    sums = loss.take()
+    assert sums[1:].tolist() == [[12, 7], [2, 2]]
+    torch.testing.assert_close(sums[0].float(), torch.stack([nats[pools == 0].sum(), nats[pools == 1].sum()]))
+    assert loss.take().eq(0).all()

@@ -68,6 +68,12 @@ class NearDedup(Stage, name="near_dedup"):
             share = self.threshold - 2 * math.sqrt(self.threshold * (1 - self.threshold) / positions)
         return max(1, math.ceil(share * positions - 1e-9))
 
+    def prepare(self) -> None:
+        """Compile the kernel before the worker processes start."""
+        from curate.minhash import signatures
+
+        signatures(pl.Series(["text"]), self.ngram, self.bands * self.rows)
+
     def measure(self, documents: pl.DataFrame) -> pl.DataFrame:
         """The signature of every document, a row of datasketch's scheme "affine32" with seed 1."""
         from curate.minhash import signatures

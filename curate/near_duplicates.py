@@ -52,13 +52,21 @@ def _same(one, other, first, last):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
+def _is_empty(row):  # type: ignore[no-untyped-def]
+    for k in range(row.shape[0]):
+        if row[k] != EMPTY:
+            return False
+    return True
+
+
+@njit(nogil=True, cache=True)
 def _find(signatures, bands, rows, agree, known, heads, older, of, agreement):  # type: ignore[no-untyped-def]
     """`heads[band, slot]` is the newest kept document of a bucket, `older[document, band]` the one before it."""
     documents, positions = signatures.shape
     compared = np.full(documents, -1, np.int32)  # the last document each one was compared with
     for document in range(documents):
         row = signatures[document]
-        if row.max() == EMPTY and row.min() == EMPTY:
+        if _is_empty(row):
             continue
         for band in range(bands if document >= known else 0):
             other = heads[band, _slot(row, band, rows, heads.shape[1])]

@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     from rich.console import Console
 
     from curate.curation import resolve_curation, run_curation
-    # from tokenization import vocabulary
+    from tokenization import vocabulary
 
     console, started = Console(), time.monotonic()
     where = options.target or "runs/latest/pipeline.yaml"
@@ -33,7 +33,6 @@ def main(argv: list[str] | None = None) -> None:
     manifest = run_curation(curation)
     _print_funnel(console, manifest)
     console.print("[dim]tokenizer: analysis and extension[/dim]")
-    return
     summary = vocabulary.build(pipeline.folder, pipeline, manifest["identity"])
     _print_vocabulary(console, summary)
     console.print(f"{pipeline.folder}: done in {time.monotonic() - started:.1f} s. Next: python -m mix.build")
@@ -86,8 +85,8 @@ def _print_funnel(console: Any, manifest: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(title="funnel", title_justify="left")
-    for column in ("stage", "documents in", "removed", "MB in", "MB kept", "seconds", "reasons"):
-        table.add_column(column, justify="left" if column in ("stage", "reasons") else "right")
+    for column in ("stage", "in", "removed", "MB in", "MB kept", "seconds", "reasons"):
+        table.add_column(column, justify="left" if column in ("stage", "reasons") else "right", overflow="fold")
     for stage in manifest["stages"]:
         ranked = sorted(stage["reasons"].items(), key=lambda pair: (-pair[1], pair[0]))
         table.add_row(

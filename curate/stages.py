@@ -1,5 +1,6 @@
 """Every stage, imported so that pipeline files can name it."""
 
+import curate.decontaminate
 import curate.exact_dedup
 import curate.held_out
 import curate.heuristics

@@ -79,13 +79,20 @@ def string_buffers(texts: pl.Series | pa.Array) -> tuple[np.ndarray, np.ndarray]
         array = array.fill_null("")
     _, offsets, data = array.buffers()
     if len(array) == 0 or data is None:
-        return np.zeros(1, np.uint8), np.zeros(len(array) + 1, np.int64)
-    return np.frombuffer(data, np.uint8), np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+        return _read_only(np.zeros(1, np.uint8)), _read_only(np.zeros(len(array) + 1, np.int64))
+    bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    return _read_only(np.frombuffer(data, np.uint8)), _read_only(bounds)
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    """Arrow's buffers are so or not; the kernels are compiled for one kind."""
+    array.flags.writeable = False
+    return array
 
 
 def find_words(text: str, first: int, last: int) -> tuple[int, int]:
     """Where words first..last-1 of `text`, with digits kept, begin and end: byte offsets in its UTF-8."""
-    data = np.frombuffer(text.encode(), np.uint8)
+    data = np.frombuffer(text.encode() or b" ", np.uint8)
     begin, end = _find_words(data, first, last, *_table())
     return int(begin), int(end)
 
@@ -281,10 +288,9 @@ def _unicode(data, begin, end, keep_digits, table_starts, table_bytes, folded, o
                     i += 1
                 run_end = i
         else:  # Han extensions are a word each, private characters separate
-            han = np.uint64(code) < np.uint64(2 * _CODE_POINTS)
             out[o] = np.uint8(0)
             o += 1
-            if han:
+            if code < 2 * _CODE_POINTS:
                 for k in range(after - 4, after):
                     out[o] = data[k]
                     o += 1
@@ -376,8 +382,9 @@ def _find_words(data, first, last, table_starts, table_bytes):  # type: ignore[n
     while i < data.shape[0]:
         code, after = _code_point(data, i)
         known = code < _CODE_POINTS
-        for k in range(table_starts[code] if known else 0, table_starts[code + 1] if known else 3):
-            # beyond the table every character is a word of its own: separator, letter, separator
+        # beyond the table a Han character is a word of its own (separator, letter, separator), others separate
+        unknown = 3 if code < 2 * _CODE_POINTS else 1
+        for k in range(table_starts[code] if known else 0, table_starts[code + 1] if known else unknown):
             separator = table_bytes[k] == 0 if known else k != 1
             if separator:
                 inside = False

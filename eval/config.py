@@ -14,3 +14,5 @@ class EvalConfig(Section):
     """Steps between evaluations during training; step 0 and the last step are always measured."""
     documents: int = Field(100, ge=1)
     """Held-out documents per pool measured during training; eval.run measures all of them."""
+    characters: int = Field(2000, ge=0)
+    """Characters of each of these measured during training, from its beginning; 0 takes whole documents."""

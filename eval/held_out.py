@@ -60,13 +60,15 @@ class Windows:
         return {pool: int(self.documents.filter(pl.col("pool") == pool)["bytes"].sum()) for pool in self.pools}
 
 
-def read(run: Path, documents: int | None = None) -> pl.DataFrame:
+def read(run: Path, documents: int | None = None, characters: int = 0) -> pl.DataFrame:
     """Held-out documents of a run: id, text, pool (as metrics name it), source.
 
     `documents` takes the first so many of each pool in order of a hash of the id, the same ones every time and from
-    all sources alike; None takes all. Raises ValueError where a pool has none.
+    all sources alike; None takes all. `characters` takes so many from the beginning of each; 0 takes them whole.
+    Raises ValueError where a pool has none.
     """
-    return pl.concat([_read_pool(run, name, documents) for name in POOLS])
+    held_out = pl.concat([_read_pool(run, name, documents) for name in POOLS])
+    return held_out.with_columns(pl.col("text").str.head(characters)) if characters else held_out
 
 
 def build(held_out: pl.DataFrame, tokenizer: Path, seq_len: int) -> Windows:
@@ -102,9 +104,9 @@ def build(held_out: pl.DataFrame, tokenizer: Path, seq_len: int) -> Windows:
     )
 
 
-def load(run: Path, tokenizer: Path, seq_len: int, documents: int | None = None) -> Windows:
+def load(run: Path, tokenizer: Path, seq_len: int, documents: int | None = None, characters: int = 0) -> Windows:
     """`read` and `build` in one: the windows of a run's held-out documents."""
-    return build(read(run, documents), tokenizer, seq_len)
+    return build(read(run, documents, characters), tokenizer, seq_len)
 
 
 def window_nats(

@@ -9,6 +9,7 @@ from eval.report_data import Run
 from eval.report_html import (
     EMPTY,
     count,
+    documents,
     excerpt,
     html,
     human_bytes,
@@ -102,9 +103,9 @@ def _sources(run: Run) -> Markup:
         return EMPTY
     removed: dict[str, int] = {}
     for stage in run.manifest["stages"]:
-        for source, documents in stage.get("removed_by_source", {}).items():
+        for source, gone in stage.get("removed_by_source", {}).items():
             if stage["name"] != HELD_OUT:
-                removed[source] = removed.get(source, 0) + documents
+                removed[source] = removed.get(source, 0) + gone
     rows = [
         (
             source["pool"],
@@ -124,17 +125,17 @@ def _stage_reasons(run: Run, stage: dict[str, Any]) -> Markup:
     if stage["name"] == HELD_OUT:
         return EMPTY
     reasons = sorted(stage["reasons"].items(), key=lambda item: (-item[1], item[0]))
-    folded = join(_reason(run, stage, reason, documents) for reason, documents in reasons)
+    folded = join(_reason(run, stage, reason, removed) for reason, removed in reasons)
     return html("<h3>{}</h3>{}", words(stage["name"]), folded)
 
 
-def _reason(run: Run, stage: dict[str, Any], reason: str, documents: int) -> Markup:
+def _reason(run: Run, stage: dict[str, Any], reason: str, removed: int) -> Markup:
     examples = run.examples.filter(stage=stage["name"], reason=reason).iter_rows(named=True)
     return html(
-        '<details><summary>{} <span class="count">{} documents, {} of those the stage saw</span></summary>{}</details>',
+        '<details><summary>{} <span class="count">{}, {} of those the stage saw</span></summary>{}</details>',
         words(reason),
-        count(documents).text,
-        percent(documents / stage["documents_in"]),
+        documents(removed),
+        percent(removed / stage["documents_in"]),
         join(_example(row) for row in examples),
     )
 
@@ -158,7 +159,7 @@ def _pair(pair: dict[str, Any]) -> Markup:
 
 
 def _text(text: str | None) -> Markup:
-    return excerpt(text, 200) or html('<p class="about">its text is not in the run: a later stage removed it</p>')
+    return excerpt(text) or html('<p class="about">its text is not in the run: a later stage removed it</p>')
 
 
 def pools_kept(run: Run) -> list[tuple[str, str]]:

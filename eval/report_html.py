@@ -6,6 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from curate.parts import EXCERPT
+
 EMPTY = Markup()
 
 
@@ -77,6 +79,8 @@ def share(part: float, whole: float) -> Figure:
 
 def percent(ratio: float) -> str:
     """0.0312 -> 3.1 %, with more digits below 1 %."""
+    if 0 < abs(ratio) < 0.00005:
+        return "< 0.01 %"
     return f"{100 * ratio:.{1 if ratio == 0 or abs(ratio) >= 0.01 else 2}f} %"
 
 
@@ -111,8 +115,13 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def excerpt(text: str | None, characters: int = 400) -> Markup:
-    """The beginning of a document's text, as it stands."""
+def excerpt(text: str | None, characters: int = EXCERPT) -> Markup:
+    """The beginning of a document's text, as it stands; the ledger keeps no more than so many characters of it."""
     if not text:
         return EMPTY
-    return html("<blockquote>{}{}</blockquote>", text[:characters], "…" if len(text) > characters else "")
+    return html("<blockquote>{}{}</blockquote>", text[:characters], "…" if len(text) >= characters else "")
+
+
+def documents(number: int) -> str:
+    """1 document, 1,234 documents."""
+    return f"{number:,} document{'' if number == 1 else 's'}"

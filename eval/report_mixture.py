@@ -72,7 +72,58 @@ def _new_tokens(run: Run) -> Markup:
 
 def mixture(run: Run) -> Markup:
     """Shares, tokens and epochs per pool and source, asked and got."""
-    about = "What the training batches were asked to hold, and what they hold."
-    if not run.mixture:
-        return section("mixture", "Mixture", about, missing("No mixture has been built.", "python -m mix.build"))
-    return section("mixture", "Mixture", about, EMPTY)
+    title = "Mixture"
+    if run.mixture is None:
+        about = "What the batches were asked to hold, and what they hold."
+        return section("mixture", title, about, missing("No mixture has been built.", "python -m mix.build"))
+    plan, asked, got, budget = (run.mixture[name] for name in ("plan", "asked", "got", "budget"))
+    about = (
+        f"What the batches were asked to hold, and what the plan deals to {budget['steps']:,} steps of "
+        f"{budget['global_batch']} rows of {plan['seq_len']} tokens. An epoch is one pass over all rows of a source; "
+        "padding is room that no document filled; a cut document is longer than a row and goes on in another, whole."
+    )
+    pools = [
+        (
+            pool,
+            Figure(asked[pool], percent(asked[pool])),
+            Figure(dealt["share"], percent(dealt["share"])),
+            _trained_share(run, pool),
+            count(dealt["rows"]),
+            count(dealt["tokens"]),
+            Figure(dealt["epochs"], f"{dealt['epochs']:.3f}"),
+        )
+        for pool, dealt in got.items()
+    ]
+    headings = ("pool", "asked", "planned", "trained on", "rows dealt", "tokens dealt", "epochs")
+    sources = [
+        _source(pool, source, got[pool]["sources"][source["name"]], plan["seq_len"])
+        for pool, packed in plan["pools"].items()
+        for source in packed
+    ]
+    columns = ("pool", "source", "documents", "cut", "tokens", "rows", "padding", "rows dealt", "epochs")
+    by_source = html("<h3>By source</h3>{}", table(columns, sources, range(2, 9)))
+    return section("mixture", title, about, table(headings, pools, range(1, 7)), by_source)
+
+
+def _source(pool: str, packed: dict[str, Any], dealt: dict[str, Any], seq_len: int) -> tuple[Any, ...]:
+    room = packed["rows"] * seq_len
+    return (
+        pool,
+        packed["name"],
+        count(packed["documents"]),
+        count(packed["cut"]),
+        count(packed["tokens"]),
+        count(packed["rows"]),
+        share(room - packed["tokens"], room),
+        count(dealt["rows"]),
+        Figure(dealt["epochs"], f"{dealt['epochs']:.3f}"),
+    )
+
+
+def _trained_share(run: Run, pool: str) -> Figure:
+    """The pool's share of all rows that the training run has seen so far, from its metrics."""
+    if not run.steps:
+        return Figure(None, "")
+    domain = sum(step["domain_share"] for step in run.steps) / len(run.steps)
+    got = domain if pool == "domain" else 1 - domain
+    return Figure(got, percent(got))

@@ -1,6 +1,5 @@
 """The report on the model: the headline, training curves, scores, and what everything was made with."""
 
-import json
 from typing import Any
 
 import yaml
@@ -60,17 +59,16 @@ def scores(run: Run) -> Markup:
     base, trained, difference = run.scores["base"], run.scores["trained"], run.scores["difference"]
     rows = []
     for name, group in trained["groups"].items():
-        row = [name, count(group["documents"]), size(group["bytes"])]
+        row: list[Any] = [name, Figure(group["bits_per_byte"], f"{group['bits_per_byte']:.4f}")]
         if base:
             before, change = base["groups"][name]["bits_per_byte"], difference[name]
-            row += [Figure(before, f"{before:.4f}"), Figure(group["bits_per_byte"], f"{group['bits_per_byte']:.4f}")]
-            row += [Figure(change["change"], f"{change['change']:+.4f}"), Figure(change["percent"], _signed(change))]
-            row += [_interval(change), _verdict(change)]
-        else:
-            row.append(Figure(group["bits_per_byte"], f"{group['bits_per_byte']:.4f}"))
-        rows.append(row)
-    compared = ("base", "trained", "change", "in %", "95 % interval", "verdict") if base else ("trained",)
-    body = table(("held-out text", "documents", "bytes", *compared), rows, range(1, 8))
+            row.insert(1, Figure(before, f"{before:.4f}"))
+            row += [Figure(change["percent"], _signed(change)), _verdict(change)]
+            row += [Figure(change["change"], f"{change['change']:+.4f}"), _interval(change)]
+        rows.append([*row, count(group["documents"]), size(group["bytes"])])
+    compared = ("base", "trained", "in %", "verdict", "change", "95 % interval") if base else ("trained",)
+    right = (1, 2, 3, 5, 6, 7, 8) if base else (1, 2, 3)
+    body = table(("held-out text", *compared, "documents", "bytes"), rows, right)
     note = EMPTY if base else html('<p class="about">The model was trained from scratch, so there is no base.</p>')
     return section("scores", "Scores", about, note, body)
 
@@ -120,7 +118,7 @@ def _lede(run: Run) -> Markup:
 
 def _amount(change: dict[str, Any]) -> str:
     if change["verdict"] == "no change":
-        return f"as many (no change: {change['percent']:+.1f} % is inside the interval)"
+        return f"as many ({change['percent']:+.1f} % is inside the interval of no change)"
     return f"{abs(change['percent']):.1f} % {'fewer' if change['change'] < 0 else 'more'}"
 
 
@@ -203,5 +201,5 @@ def _journal(run: Run) -> Markup:
     rows = []
     for entry in run.journal:
         others = {key: value for key, value in entry.items() if key not in ("event", "step")}
-        rows.append((count(entry["step"]), entry["event"], json.dumps(others, ensure_ascii=False) if others else ""))
+        rows.append((count(entry["step"]), entry["event"], pairs(others) if others else EMPTY))
     return html("<h3>Journal</h3>{}", table(("step", "event", "details"), rows, (0,)))

@@ -17,4 +17,4 @@ class MixConfig(Section):
     max_epochs: float = Field(4.0, gt=0)
     """Most times any source may be repeated within the training budget (arXiv 2305.16264 finds 4 safe)."""
     seed: int = 0
-    """Seed of packing windows and of the order of rows."""
+    """Seed of the order of rows; packing does not depend on it."""

@@ -30,7 +30,7 @@ import numba
 import numpy as np
 
 from curate.files import identity, read_json
-from mix.tree import Leaf, Node, count, deal_tree, error_bound, table
+from mix.tree import Leaf, Node, count, deal_tree, error_bounds, table
 
 ORDER = 1
 """Raised when this module deals rows out in another order than before: plans made before are then other plans."""
@@ -110,15 +110,14 @@ class Plan:
         """Most rows by which each source can be away from its share of its pool's rows, at any position."""
         bounds = [Fraction(0)] * len(self.sources)
         for pool_share, leaves in self._leaves:
-            tree = deal_tree([(pool_share, leaves)])
-            for leaf in leaves:
-                bounds[leaf.source] = error_bound(tree, leaf.source)
+            for source, bound in error_bounds(deal_tree([(pool_share, leaves)])).items():
+                bounds[source] = bound
         return [float(bound) for bound in bounds]
 
     @cached_property
     def _leaves(self) -> list[tuple[Fraction, list[Leaf]]]:
         """The pools that have a share, with their sources that have rows."""
-        leaves = {pool.name: [] for pool in self.pools}
+        leaves: dict[str, list[Leaf]] = {pool.name: [] for pool in self.pools}
         for index, (pool, source) in enumerate(self.sources):
             if source.rows:
                 leaves[pool.name].append(Leaf(index, source.rows))
@@ -192,9 +191,7 @@ def _from_json(values: dict[str, Any]) -> Plan:
     for name, sources in values["pools"].items():
         sources = [{**source, "shards": tuple(ShardFile(**shard) for shard in source["shards"])} for source in sources]
         pools.append(Pool(name, Fraction(piece["shares"][name]), tuple(Source(**source) for source in sources)))
-    return Plan(
-        values["seed"], values["seq_len"], values["tokenizer"], values["vocabulary_size"], tuple(pools)
-    )
+    return Plan(values["seed"], values["seq_len"], values["tokenizer"], values["vocabulary_size"], tuple(pools))
 
 
 @numba.njit(nogil=True, cache=True)

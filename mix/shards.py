@@ -64,8 +64,10 @@ class Shard:
 
 def write_shards(
     folder: Path, header: Header, packing: Packing, ids: np.ndarray, lengths: np.ndarray, padding: int
-) -> list[Path]:
-    """Write all rows of a source as 00000.arrow, 00001.arrow, ...; free space is filled with the id `padding`.
+) -> list[tuple[Path, int]]:
+    """Write all rows of a source as 00000.arrow, 00001.arrow, ...; returns each file and its rows.
+
+    Free space in a row is filled with the id `padding`.
 
     `ids` are the documents one after the other (uint16 or uint32 [tokens]), `lengths` their tokens (int64 [documents]).
     """
@@ -78,7 +80,7 @@ def write_shards(
     for path, first, last in zip(paths, bounds, bounds[1:], strict=False):
         with aside(path) as temporary:
             _write(temporary, header, _rows(packing, ids, begins, first, last, padding))
-    return paths
+    return [(path, last - first) for path, first, last in zip(paths, bounds, bounds[1:], strict=False)]
 
 
 def write_documents(folder: Path, identifiers: pl.Series, lengths: np.ndarray) -> None:
@@ -152,7 +154,8 @@ def _copy(ids, begins, offsets, documents, starts, lengths, out):  # type: ignor
 
 def _write(path: Path, header: Header, rows: tuple[np.ndarray, ...]) -> None:
     tokens, offsets, *segments = rows
-    columns: dict[str, Any] = {"tokens": pa.FixedSizeListArray.from_arrays(pa.array(tokens.reshape(-1)), header.seq_len)}
+    rectangle = pa.FixedSizeListArray.from_arrays(pa.array(tokens.reshape(-1)), header.seq_len)
+    columns: dict[str, Any] = {"tokens": rectangle}
     for name, values in zip(("doc_lengths", "doc_rows", "doc_starts"), segments, strict=True):
         columns[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
     metadata = {key: str(value) for key, value in asdict(header).items()}

@@ -71,19 +71,13 @@ def table(tree: Node | Leaf) -> np.ndarray:
     return np.array(lines, np.int64)
 
 
-def error_bound(tree: Node | Leaf, source: int) -> Fraction | None:
-    """Most rows by which `source` can be away from its share of the rows that `tree` was given; None: not in it."""
-    return _error_bound(tree, source, Fraction(0))
-
-
-def _error_bound(tree: Node | Leaf, source: int, given: Fraction) -> Fraction | None:
+def error_bounds(tree: Node | Leaf, given: Fraction = Fraction(0)) -> dict[int, Fraction]:
+    """Most rows by which each source can be away from its share of what `tree` gets, if that is `given` rows off."""
     if isinstance(tree, Leaf):
-        return given if tree.source == source else None
-    for child, weight in ((tree.left, tree.left_weight), (tree.right, tree.weight - tree.left_weight)):
-        found = _error_bound(child, source, given * Fraction(weight, tree.weight) + Fraction(1, 2))
-        if found is not None:
-            return found
-    return None
+        return {tree.source: given}
+    part = Fraction(tree.left_weight, tree.weight)
+    half = Fraction(1, 2)
+    return error_bounds(tree.left, given * part + half) | error_bounds(tree.right, given * (1 - part) + half)
 
 
 def _huffman(items: Iterable[tuple[int, "Node | Leaf"]]) -> Node | Leaf:

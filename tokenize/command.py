@@ -71,12 +71,23 @@ def counts(request: Request) -> "dict[str, dict[str, Counts]]":
 
     if request.run is not None:
         return counting.count_run(request.run)
-    pools = {"domain": request.text, "replay": request.general}
-    return {
-        pool: {_stem(file): counting.count(counting.read_texts([file])) for glob in globs for file in _files(glob)}
-        for pool, globs in pools.items()
-        if globs
-    }
+    asked = {"domain": ("--text", request.text), "replay": ("--general", request.general)}
+    return {pool: _count_sources(*pair) for pool, pair in asked.items() if pair[1]}
+
+
+def _count_sources(option: str, globs: list[str]) -> "dict[str, Counts]":
+    """Counts by source: files of the same stem are one source."""
+    from tokenization import counting
+
+    files: dict[str, set[Path]] = {}
+    for glob in globs:
+        path = Path(glob)
+        found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+        if not found:
+            raise ValueError(f"{option} {glob}: matches no file, so there is no text to look at.")
+        for file in found:
+            files.setdefault(file.name.partition(".")[0], set()).add(file)
+    return {source: counting.count(counting.read_texts(sorted(files[source]))) for source in sorted(files)}
 
 
 def _from_run(command: str, about: str, argv: list[str] | None, arguments: Callable[[ArgumentParser], None]) -> Request:
@@ -99,15 +110,3 @@ def _settings(options: Namespace) -> TokenizerConfig:
     except ValidationError as error:
         problem = error.errors()[0]
         raise ValueError(f"--{problem['loc'][0]}: {problem['input']!r} cannot be used: {problem['msg']}.") from None
-
-
-def _files(glob: str) -> list[Path]:
-    path = Path(glob)
-    found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor)))) if glob else []
-    if not found:
-        raise ValueError(f"--text {glob}: matches no file, so there is no text to look at.")
-    return found
-
-
-def _stem(file: Path) -> str:
-    return file.name.partition(".")[0]

@@ -12,6 +12,7 @@ call); do not use this module to encode a few short strings at a time, there the
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,22 @@ class Encoder:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         tokenizer = load(folder)
-        self.bos, self.eos = special_ids(folder)
-        self.identity = tokenizer_identity(folder)
+        self.bos, self.eos = _marks(self.folder, tokenizer)
+        self.identity = _identity(self.folder, self.bos, self.eos)
         self.vocabulary_size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
         self.dtype = np.dtype(np.uint16 if self.vocabulary_size <= 1 << 16 else np.uint32)
-        definition, self._special = _plain_text(self.folder, {self.bos, self.eos})
-        self._slow = Tokenizer.from_str(definition)
-        self._fast, self._why_not = _gigatoken(definition)
+
+    @cached_property
+    def _definition(self) -> tuple[str, dict[str, int]]:
+        return _plain_text(self.folder, {self.bos, self.eos})
+
+    @cached_property
+    def _slow(self) -> Tokenizer:
+        return Tokenizer.from_str(self._definition[0])
+
+    @cached_property
+    def _fast(self) -> tuple[Any, str]:
+        return _gigatoken(self._definition[0])
 
     def encode(self, text: pl.Series) -> Encoded:
         """Encode a String column without nulls."""
@@ -68,23 +78,24 @@ class Encoder:
 
     def _choose(self, text: pl.Series) -> tuple[bool, str]:
         """Whether the fast library may encode `text`, and the reason in words."""
-        if self._fast is None:
-            return False, f"tokenizers (gigatoken cannot read this tokenizer: {self._why_not})"
-        sample = _sample(text, list(self._special))
-        fast_ids, fast_offsets = _encode_fast(self._fast, sample)
+        fast, why_not = self._fast
+        if fast is None:
+            return False, f"tokenizers (gigatoken cannot read this tokenizer: {why_not})"
+        sample = _sample(text, list(self._definition[1]))
+        fast_ids, fast_offsets = _encode_fast(fast, sample)
         slow_ids, slow_offsets = _encode_slow(self._slow, sample)
         if np.array_equal(fast_offsets, slow_offsets) and np.array_equal(fast_ids, slow_ids):
             return True, f"gigatoken (ids equal on {len(sample)} pieces of the text)"
         return False, "tokenizers (gigatoken gives other ids on a sample of the text)"
 
     def _encode_chunk(self, text: pl.Series, fast: bool) -> tuple[np.ndarray, np.ndarray]:
-        content, offsets = _encode_fast(self._fast, text) if fast else _encode_slow(self._slow, text)
+        content, offsets = _encode_fast(self._fast[0], text) if fast else _encode_slow(self._slow, text)
         bos = -1 if self.bos is None else self.bos
         eos = -1 if self.eos is None else self.eos
         lengths = np.diff(offsets) + (bos >= 0) + (eos >= 0)
         ids = np.empty(int(lengths.sum()), self.dtype)
         forbidden = np.zeros(self.vocabulary_size, np.bool_)
-        forbidden[list(self._special.values())] = True
+        forbidden[list(self._definition[1].values())] = True
         found = _frame(content, offsets, bos, eos, forbidden, ids)
         assert found == 0, f"{self.folder}: text became special tokens {found} times"
         return ids, lengths
@@ -109,23 +120,29 @@ def special_ids(folder: str | Path) -> tuple[int | None, int | None]:
 
     Read from tokenizer_config.json, then special_tokens_map.json. Raises ValueError for a name without an id.
     """
-    tokenizer = load(folder)
-    ids: list[int | None] = []
-    for key in ("bos_token", "eos_token"):
-        file, token = _named(Path(folder), key)
-        ids.append(None if token is None else tokenizer.token_to_id(token))
-        if token is not None and ids[-1] is None:
-            raise ValueError(
-                f"{file}: {key}: {token!r} is not in the vocabulary of {Path(folder) / 'tokenizer.json'}, so documents "
-                "could not be marked with it. Name a token of that vocabulary, or null."
-            )
-    return ids[0], ids[1]
+    return _marks(Path(folder), load(folder))
 
 
 def tokenizer_identity(folder: str | Path) -> str:
     """16 hex digits that stand for the ids this tokenizer gives: the bytes of tokenizer.json, and BOS and EOS."""
-    bos, eos = special_ids(folder)
-    return identity({"tokenizer": file_identity(Path(folder) / "tokenizer.json"), "bos": bos, "eos": eos})
+    return _identity(Path(folder), *special_ids(folder))
+
+
+def _identity(folder: Path, bos: int | None, eos: int | None) -> str:
+    return identity({"tokenizer": file_identity(folder / "tokenizer.json"), "bos": bos, "eos": eos})
+
+
+def _marks(folder: Path, tokenizer: Tokenizer) -> tuple[int | None, int | None]:
+    ids: list[int | None] = []
+    for key in ("bos_token", "eos_token"):
+        file, token = _named(folder, key)
+        ids.append(None if token is None else tokenizer.token_to_id(token))
+        if token is not None and ids[-1] is None:
+            raise ValueError(
+                f"{file}: {key}: {token!r} is not in the vocabulary of {folder / 'tokenizer.json'}, so documents "
+                "could not be marked with it. Name a token of that vocabulary, or null."
+            )
+    return ids[0], ids[1]
 
 
 def _named(folder: Path, key: str) -> tuple[Path, str | None]:
@@ -214,8 +231,10 @@ def _encode_slow(tokenizer: Tokenizer, text: pl.Series, batch: int = 1000) -> tu
 
 def _chunks(text: pl.Series) -> list[pl.Series]:
     """`text` in slices of about CHUNK_BYTES; a longer document stands alone."""
+    if not len(text):
+        return []
     ends = text.str.len_bytes().cast(pl.Int64).cum_sum().to_numpy() // CHUNK_BYTES
-    starts = np.flatnonzero(np.diff(ends, prepend=-1)) if len(ends) else np.empty(0, np.int64)
+    starts = np.flatnonzero(np.diff(ends, prepend=-1))
     return [text[int(a) : int(b)] for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
 
 

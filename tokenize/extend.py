@@ -117,9 +117,7 @@ def check_extendable(base: "Pretokens", where: str | Path) -> None:
     elif is_byte_level(base.description):
         missing = len(ALPHABET - set(model["vocab"]))
         if missing:
-            problem = (
-                f"its model type is byte-level BPE, but {missing} of the 256 bytes have no token, so it loses text"
-            )
+            problem = f"its model type is BPE, but {missing} of the 243 bytes of UTF-8 have no token, so it loses text"
     elif not marks_words(base.description):
         problem = "its model type is BPE, but neither byte-level nor SentencePiece"
     elif not model.get("byte_fallback") or sum(map(is_byte_piece, model["vocab"])) < 256:
@@ -264,6 +262,7 @@ def main(argv: list[str] | None = None) -> None:
     from tokenization.folder import written_whole
     from tokenization.pretokens import Pretokens
 
+    assert request.output is not None
     base, settings = Pretokens(request.tokenizer), request.settings
     check_extendable(base, request.tokenizer)
     pools = {pool: together(sources.values()) for pool, sources in counts(request).items()}

@@ -5,7 +5,7 @@
 
 Fertility is tokens per word, a word being what stands between white space (Rust et al. 2021, arXiv 2012.15613). A term
 is a word without the punctuation around it that holds a letter; it is heavily split where it takes HEAVY tokens or
-more. Works on counted chunks (see counting.py), so its time depends on the different words, not on the size of the text.
+more. Works on counted chunks (see counting.py): its time grows with the different words, not with the text.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tokenization.config import TokenizerConfig
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from tokenization.counting import Counts
     from tokenization.pretokens import Pretokens
 
@@ -23,6 +25,8 @@ LONGEST = 10
 """Terms of more tokens are counted together in the distribution."""
 MOST_SPLIT = 50
 """Terms listed."""
+ADDED = ("documents", "bytes", "characters", "words", "tokens", "partial")
+"""What is counted of each source and added up for a pool."""
 WISHED_DOMAIN_TOKENS = 10_000_000_000
 """Domain tokens at which new rows are learned well; the key min_domain_tokens is the least, a tenth of it."""
 
@@ -32,81 +36,118 @@ def analyse(pretokens: "Pretokens", pools: "Mapping[str, Mapping[str, Counts]]")
 
     {"vocabulary": n, "pools": {pool: {...figures, "most_split": [...], "sources": {source: figures}}}}
     """
-    from tokenization.counting import together
-
+    cuts = Cuts(pretokens)
     return {
         "vocabulary": max(pretokens.names) + 1,
-        "pools": {
-            pool: {
-                **figures(pretokens, together(sources.values())),
-                "most_split": most_split(pretokens, terms(together(sources.values()).chunks)),
-                "sources": {source: figures(pretokens, counts) for source, counts in sources.items()},
-            }
-            for pool, sources in pools.items()
-        },
+        "pools": {pool: _pool_figures(cuts, sources) for pool, sources in pools.items()},
     }
 
 
-def figures(pretokens: "Pretokens", counts: "Counts") -> dict[str, Any]:
-    """Fertility and its relatives for one counted text; a ratio is 0 where there is nothing to divide by."""
-    partial = partial_characters(pretokens)
-    words = tokens = in_parts = 0
-    for chunk, times in zip(counts.chunks["chunk"].to_list(), counts.chunks["count"].to_list(), strict=True):
-        encoded = pretokens.encode(chunk)
-        words += times * len(chunk.split())
-        tokens += times * len(encoded)
-        in_parts += times * sum(token in partial for token in encoded)
-    lengths = [0] * (LONGEST + 1)
-    for term, times in terms(counts.chunks).items():
-        lengths[min(len(pretokens.encode(f" {term}")), LONGEST)] += times
+class Cuts:
+    """How a tokenizer cuts chunks and terms; each string is cut once, however many sources hold it."""
+
+    def __init__(self, pretokens: "Pretokens") -> None:
+        self.pretokens = pretokens
+        self._partial = partial_characters(pretokens)
+        self._seen: dict[str, tuple[int, int]] = {}
+
+    def of(self, strings: "pl.Series") -> "pl.DataFrame":
+        """`tokens` and `partial` (tokens that are a part of a character), a row for each of `strings`."""
+        import polars as pl
+
+        rows = [self._seen.get(string) or self._cut(string) for string in strings.to_list()]
+        return pl.DataFrame(rows, schema={"tokens": pl.Int64, "partial": pl.Int64}, orient="row")
+
+    def _cut(self, string: str) -> tuple[int, int]:
+        tokens = self.pretokens.encode(string)
+        found = self._seen[string] = len(tokens), sum(token in self._partial for token in tokens)
+        return found
+
+
+def _pool_figures(cuts: Cuts, sources: "Mapping[str, Counts]") -> dict[str, Any]:
+    import polars as pl
+
+    terms_of = {source: terms(counts.chunks) for source, counts in sources.items()}
+    tallies = {source: _tally(cuts, counts, terms_of[source]) for source, counts in sources.items()}
+    every = pl.concat([*terms_of.values(), terms(_nothing())]).group_by("term").agg(pl.col("count").sum())
     return {
-        "documents": counts.documents,
-        "bytes": counts.bytes,
-        "words": words,
-        "tokens": tokens,
-        "fertility": ratio(tokens, words),
-        "characters_per_token": ratio(counts.characters, tokens),
-        "bytes_per_token": ratio(counts.bytes, tokens),
+        **figures(list(tallies.values())),
+        "most_split": most_split(cuts, every.sort("term")),
+        "sources": {source: figures([tally]) for source, tally in tallies.items()},
+    }
+
+
+def figures(tallies: list[dict[str, Any]]) -> dict[str, Any]:
+    """Fertility and its relatives of tallied sources together; a ratio is 0 where there is nothing to divide by."""
+    total = {key: sum(tally[key] for tally in tallies) for key in ADDED}
+    lengths = [sum(tally["lengths"][length] for tally in tallies) for length in range(LONGEST + 1)]
+    return {
+        "documents": total["documents"],
+        "bytes": total["bytes"],
+        "words": total["words"],
+        "tokens": total["tokens"],
+        "fertility": ratio(total["tokens"], total["words"]),
+        "characters_per_token": ratio(total["characters"], total["tokens"]),
+        "bytes_per_token": ratio(total["bytes"], total["tokens"]),
         "heavily_split": ratio(sum(lengths[HEAVY:]), sum(lengths)),
-        "byte_fallback": ratio(in_parts, tokens),
+        "byte_fallback": ratio(total["partial"], total["tokens"]),
         "terms_by_tokens": {str(length): times for length, times in enumerate(lengths) if length},
     }
 
 
-def terms(chunks: Any) -> dict[str, int]:
-    """Terms and their counts from counted chunks: words without surrounding punctuation that hold a letter."""
+def _tally(cuts: Cuts, counts: "Counts", counted_terms: "pl.DataFrame") -> dict[str, Any]:
+    """What is counted of one source: the keys of ADDED, and `lengths`, the number of terms of 0, 1, 2, ... tokens."""
     import polars as pl
 
-    words = (
+    chunks = counts.chunks.with_columns(cuts.of(counts.chunks["chunk"]))
+    words = pl.col("chunk").str.count_matches(r"\S+").cast(pl.Int64)
+    sums = chunks.select(
+        (pl.col(name) if isinstance(name, str) else name).dot(pl.col("count").cast(pl.Int64)).alias(key)
+        for key, name in (("tokens", "tokens"), ("partial", "partial"), ("words", words))
+    ).row(0, named=True)
+    lengths = [0] * (LONGEST + 1)
+    found = counted_terms.with_columns(cuts.of(" " + counted_terms["term"]))
+    for length, times in found.group_by("tokens").agg(pl.col("count").sum()).iter_rows():
+        lengths[min(length, LONGEST)] += times
+    size = {"documents": counts.documents, "bytes": counts.bytes, "characters": counts.characters}
+    return {**size, **{key: value or 0 for key, value in sums.items()}, "lengths": lengths}
+
+
+def terms(chunks: "pl.DataFrame") -> "pl.DataFrame":
+    """`term` and `count` from counted chunks: words without surrounding punctuation that hold a letter, sorted."""
+    import polars as pl
+
+    return (
         chunks.lazy()
         .select(pl.col("chunk").str.extract_all(r"\S+"), pl.col("count"))
         .explode("chunk")
-        .with_columns(term=pl.col("chunk").str.replace_all(r"^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$", ""))
+        .select(term=pl.col("chunk").str.replace_all(r"^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$", ""), count=pl.col("count"))
         .filter(pl.col("term").str.contains(r"\p{L}"))
         .group_by("term")
         .agg(pl.col("count").sum())
         .sort("term")
         .collect()
     )
-    return dict(zip(words["term"].to_list(), words["count"].to_list(), strict=True))
 
 
-def most_split(pretokens: "Pretokens", counted: Mapping[str, int]) -> list[dict[str, Any]]:
+def most_split(cuts: Cuts, counted: "pl.DataFrame") -> list[dict[str, Any]]:
     """The heavily split terms that cost most: by the tokens saved if each were one token, ties by the term."""
-    found: list[tuple[int, str]] = []
-    for term, times in counted.items():
-        length = len(pretokens.encode(f" {term}"))
-        if length >= HEAVY:
-            found.append((-times * (length - 1), term))
+    import polars as pl
+
+    saved = (pl.col("tokens") - 1) * pl.col("count").cast(pl.Int64)
+    heavy = counted.with_columns(cuts.of(" " + counted["term"])).filter(pl.col("tokens") >= HEAVY)
+    found = heavy.with_columns(saved=saved).sort("saved", "term", descending=[True, False]).head(MOST_SPLIT)
+    encode, readable = cuts.pretokens.encode, cuts.pretokens.readable
     return [
-        {
-            "term": term,
-            "count": counted[term],
-            "tokens": len(pretokens.encode(f" {term}")),
-            "pieces": pretokens.readable(pretokens.encode(f" {term}")),
-        }
-        for _, term in sorted(found)[:MOST_SPLIT]
+        {"term": term, "count": count, "tokens": tokens, "pieces": readable(encode(f" {term}"))}
+        for term, count, tokens in found.select("term", "count", "tokens").iter_rows()
     ]
+
+
+def _nothing() -> "pl.DataFrame":
+    from tokenization.counting import count
+
+    return count([]).chunks
 
 
 def partial_characters(pretokens: "Pretokens") -> set[int]:
@@ -125,45 +166,27 @@ def worth_extending(analysis: Mapping[str, Any], config: TokenizerConfig) -> tup
     """Whether the published rules speak for new tokens, and a sentence for each rule."""
     domain = analysis["pools"]["domain"]
     rules: list[tuple[bool, str]] = []
-    if config.min_fertility:
-        rules.append(
-            _rule(
-                domain["fertility"] > config.min_fertility,
-                f"{domain['fertility']:.2f} tokens per domain word",
-                f"{config.min_fertility:g}",
-                "min_fertility",
-            )
-        )
-    if config.min_heavily_split:
-        rules.append(
-            _rule(
-                domain["heavily_split"] > config.min_heavily_split,
-                f"{domain['heavily_split']:.1%} of domain terms take {HEAVY} tokens or more",
-                f"{config.min_heavily_split:.1%}",
-                "min_heavily_split",
-            )
-        )
-    if config.min_domain_tokens:
-        enough = domain["tokens"] >= config.min_domain_tokens
-        found, reason = _rule(
-            enough,
-            f"{domain['tokens']:,} domain tokens to learn new rows from",
-            f"{config.min_domain_tokens:,}",
-            "min_domain_tokens",
-        )
-        if enough and domain["tokens"] < WISHED_DOMAIN_TOKENS:
+    if limit := config.min_fertility:
+        held = domain["fertility"] > limit
+        found = f"{domain['fertility']:.2f} tokens per domain word"
+        rules.append((held, f"{found}, {'above' if held else 'not above'} {limit:g} (tokenizer.min_fertility)"))
+    if limit := config.min_heavily_split:
+        held = domain["heavily_split"] > limit
+        found = f"{domain['heavily_split']:.1%} of domain terms take {HEAVY} tokens or more"
+        rules.append((held, f"{found}, {'above' if held else 'not above'} {limit:.1%} (tokenizer.min_heavily_split)"))
+    if least := config.min_domain_tokens:
+        held = domain["tokens"] >= least
+        found = f"{domain['tokens']:,} domain tokens to learn new rows from"
+        reason = f"{found}, {'at least' if held else 'fewer than'} {least:,} (tokenizer.min_domain_tokens)"
+        if held and domain["tokens"] < WISHED_DOMAIN_TOKENS:
             reason += f"; {WISHED_DOMAIN_TOKENS:,} would be better"
-        rules.append((found, reason))
+        rules.append((held, reason))
     return all(held for held, _ in rules), [reason for _, reason in rules]
 
 
 def ratio(part: float, whole: float) -> float:
     """part / whole, 0 where the whole is 0."""
     return part / whole if whole else 0.0
-
-
-def _rule(held: bool, found: str, threshold: str, key: str) -> tuple[bool, str]:
-    return held, f"{found}: {'above' if held else 'not above'} {threshold} (tokenizer.{key})"
 
 
 def _is_utf8(data: bytes) -> bool:

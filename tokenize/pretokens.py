@@ -98,8 +98,10 @@ class Pretokens:
         return found
 
     def _split(self, chunk: str) -> list[str]:
-        # A word mark is also put before the very first word of a text. The full stop takes it, and goes again.
-        text = f".{chunk}" if self._marked else chunk
+        # SentencePiece puts a word mark before whatever it is given, as is right for the start of a document only.
+        # Elsewhere a full stop takes that mark, and goes again.
+        inside = self._marked and chunk.startswith(" ")
+        text = f".{chunk}" if inside else chunk
         if self.tokenizer.normalizer is not None:
             text = self.tokenizer.normalizer.normalize_str(text)
         if self.tokenizer.pre_tokenizer is None:
@@ -108,7 +110,8 @@ class Pretokens:
             pieces = [piece for piece, _ in self.tokenizer.pre_tokenizer.pre_tokenize_str(text)]
         if not self._marked:
             return pieces
-        pieces[0] = pieces[0].partition(".")[2]
+        if inside:
+            pieces[0] = pieces[0].partition(".")[2]
         return [word for piece in pieces for word in _BEFORE_MARKS.findall(piece)]
 
     def tokens(self, pretoken: str) -> list[int]:
@@ -159,5 +162,7 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 _BYTE_OF = _byte_alphabet()
-ALPHABET = frozenset(_BYTE_OF)
-"""The 256 characters a byte-level vocabulary needs, or it loses text."""
+NEVER_IN_TEXT = frozenset((0xC0, 0xC1, *range(0xF5, 0x100)))
+"""Bytes that UTF-8 never uses."""
+ALPHABET = frozenset(character for character, byte in _BYTE_OF.items() if byte not in NEVER_IN_TEXT)
+"""The 243 characters a byte-level vocabulary needs, or it loses text."""

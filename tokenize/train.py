@@ -19,7 +19,8 @@ def train(texts: Iterable[Any], vocab_size: int, output_dir: str | Path) -> dict
     """Train a tokenizer on `texts` (strings, Polars or Arrow string columns) and write it to a folder.
 
     The same texts in the same order give the same file; it holds fewer tokens where the text offers fewer. There is no
-    post-processor: tokenizer_config.json names BOS and EOS, and who encodes puts them where they belong. Returns {"vocabulary", "documents", "bytes"}.
+    post-processor: tokenizer_config.json names BOS and EOS, and who encodes puts them where they belong.
+    Returns {"vocabulary", "documents", "bytes"}.
     Raises ValueError where `vocab_size` does not hold the 256 bytes.
     """
     from tokenization.folder import written_whole

@@ -32,8 +32,8 @@ def build(run_folder: str | Path, pipeline: "Pipeline", documents: str) -> dict[
     config = pipeline.tokenizer
     if config.train and config.extend == "always":
         raise ValueError(
-            f"tokenizer.extend: always, with tokenizer.train: {config.train}: a tokenizer trained on this text has nothing "
-            "to be extended by. Set extend: never, or train: 0."
+            f"tokenizer.extend: always, with tokenizer.train: {config.train}: a tokenizer trained on this text has "
+            "nothing to be extended by. Set extend: never, or train: 0."
         )
     base = None if config.train else find(pipeline.model)
     return _build(Path(run_folder), base, pipeline.model, config, documents)

@@ -2,7 +2,7 @@
 
 Which row stands at global position g is a function of the plan alone, so the whole state is the number of rows that
 all ranks together have consumed. World size does not enter it: at any number of ranks the global batch of a step is
-the same set of rows.
+the same rows in the same order.
 """
 
 from collections.abc import Iterator
@@ -10,13 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import train.platform  # noqa: F401  (before torchtitan)
 from mix.loader import Loader
+from mix.plan import read_plan
 
 # isort: split
 from torchtitan.components.dataloader import BaseDataLoader
+
+POOLS = ("domain", "replay")
+"""Pools by the index that rows carry."""
 
 
 class MixtureLoader(BaseDataLoader):
@@ -24,36 +29,35 @@ class MixtureLoader(BaseDataLoader):
 
     @dataclass(kw_only=True, slots=True)
     class Config(BaseDataLoader.Config):
-        """Where the mixture is."""
+        """Where the mixture is, and how much of it makes a step."""
 
-        run: str = ""
+        run: str
         """Run folder with mixture.json and packed/."""
+        global_batch: int
+        """Rows of a step over all ranks."""
 
     def __init__(self, config: Config, *, dp_world_size: int, dp_rank: int, local_batch_size: int, **_: Any):
-        self.source = Loader(Path(config.run))
+        run = Path(config.run)
+        plan = read_plan(run / "mixture.json")
+        self.source = Loader(plan, run / "packed", config.global_batch, dp_rank, dp_world_size)
         self.rows = 0
         """Rows of the plan that all ranks together have consumed."""
-        self._world, self._rank, self._batch = dp_world_size, dp_rank, local_batch_size
+        self._local_batch = local_batch_size
+        self._pool = np.array([POOLS.index(pool.name) for pool, _ in plan.sources], np.int64)
 
     def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]]:
-        """Batches without end, from the row after the last consumed one."""
+        """Batches without end, from the step after the rows consumed."""
         while True:
-            batch = self.source.batch(self.rows + self._rank * self._batch, self._batch)
-            self.rows += self._world * self._batch
-            inputs = {"input": batch.inputs, "positions": batch.positions, "pool": batch.pool}
-            yield {name: torch.as_tensor(array) for name, array in inputs.items()}, torch.as_tensor(batch.labels)
+            for batch in self.source.micro_batches(self.rows, self._local_batch):
+                # Counted before it is handed out: after the last one of a step the state is that of the whole step.
+                self.rows += len(batch.row) * self.source.world
+                arrays = {"input": batch.input, "positions": batch.positions, "pool": self._pool[batch.source]}
+                yield {name: torch.from_numpy(array) for name, array in arrays.items()}, torch.from_numpy(batch.labels)
 
     def state_dict(self) -> dict[str, Any]:
         """Rows consumed and the plan they were taken from."""
-        return {"rows": self.rows, "plan": self.source.identity}
+        return self.source.state(self.rows)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after the rows consumed. Raises ValueError where the plan is another one."""
-        if not state_dict:
-            return
-        if state_dict["plan"] != self.source.identity:
-            raise ValueError(
-                "mixture.json: is not the plan that the checkpoint was made with, so its rows cannot be gone on with. "
-                "Choose another --run name, or build the mixture as it was."
-            )
-        self.rows = state_dict["rows"]
+        self.rows = self.source.resume(state_dict)

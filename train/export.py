@@ -34,7 +34,7 @@ def export(trainer: ContinuedTrainer, settings: Settings) -> Path:
     weights = trainer.checkpointer.states[MODEL].state_dict()  # type: ignore[attr-defined]
     trainer.checkpointer.dcp_save(weights, str(temporary), AsyncMode.DISABLED, to_hf=True)  # type: ignore[attr-defined]
     if first:
-        shutil.rmtree(temporary / "sharded", ignore_errors=True)
+        _tidy(temporary)
         _write_configs(settings, temporary)
         shutil.copyfile(settings.tokenizer / "tokenizer.json", temporary / "tokenizer.json")
         copy_companions(settings.tokenizer, temporary)
@@ -42,6 +42,15 @@ def export(trainer: ContinuedTrainer, settings: Settings) -> Path:
         temporary.rename(target)
     dist.barrier()
     return target
+
+
+def _tidy(folder: Path) -> None:
+    """Leave only the whole weights, under the name transformers gives them where they are one file."""
+    shutil.rmtree(folder / "sharded", ignore_errors=True)
+    files = list(folder.glob("*.safetensors"))
+    if len(files) == 1:
+        files[0].rename(folder / "model.safetensors")
+        (folder / "model.safetensors.index.json").unlink(missing_ok=True)
 
 
 def _write_configs(settings: Settings, folder: Path) -> None:

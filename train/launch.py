@@ -2,7 +2,7 @@
 
     torchrun -m train.launch                                      the latest run, on this machine's CPU or one GPU
     torchrun --nproc-per-node 8 -m train.launch runs/clinical     eight processes
-    python -m train.launch --run low_lr --peak-lr 1e-4            a second training run beside the first
+    torchrun -m train.launch --train.run low_lr --peak-lr 1e-4    a second training run beside the first
 
 The same command again goes on after a kill. Writes train/<run>/ in the run folder: metrics.jsonl, journal.jsonl,
 checkpoints/ and export/, a Hugging Face folder.
@@ -22,10 +22,14 @@ def main(argv: list[str] | None = None) -> None:
     pipeline, _ = cli.parse("train.launch", __doc__ or "", "train", argv)
     from train import settings
 
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    found = settings.resolve(pipeline)
-    settings.check_batches(pipeline, world)
-    first = os.environ.get("RANK", "0") == "0"
+    world, first = int(os.environ.get("WORLD_SIZE", "1")), os.environ.get("RANK", "0") == "0"
+    try:
+        found = settings.resolve(pipeline)
+        settings.check_batches(pipeline, world)
+    except ValueError:
+        if first:
+            raise
+        raise SystemExit(2) from None  # every process finds the same; the first one says it
     if first:
         settings.remember(found)
     if (found.folder / "export").is_dir():
@@ -53,9 +57,7 @@ def _train(found: "Settings", world: int, first: bool) -> None:
 
             resize(found.base, found.tokenizer, found.initial)
         dist.barrier()
-        found = dataclasses.replace(
-            found, weights=found.initial, architecture=architecture.read(found.initial)
-        )
+        found = dataclasses.replace(found, weights=found.initial, architecture=architecture.read(found.initial))
     if first:
         show(found, platform.describe_device(world))
     trainer = configure(found).build()
@@ -78,7 +80,7 @@ def show(found: "Settings", devices: str) -> None:
 
     train, shape = found.pipeline.train, found.architecture
     rows = train.steps * train.global_batch
-    begun = newest_step(found.folder)
+    begun, lowest = newest_step(found.folder), train.peak_lr * train.floor
     lines: list[tuple[str, Any]] = [
         ("training run", found.folder),
         ("base model", f"{found.pipeline.model} ({shape.kind}, {shape.parameters:,} parameters)"),
@@ -87,10 +89,7 @@ def show(found: "Settings", devices: str) -> None:
         ("optimizer state", f"of the checkpoint at step {begun}" if begun else "fresh optimizer state"),
         ("steps", f"{train.steps:,} of {train.global_batch} x {found.plan.seq_len} tokens"),
         ("tokens", f"{rows * found.plan.seq_len:,}"),
-        (
-            "learning rate",
-            f"{train.peak_lr:g} after {train.warmup_steps} steps, cosine to {train.peak_lr * train.floor:g} on the last",
-        ),
+        ("learning rate", f"{train.peak_lr:g} after {train.warmup_steps} steps, then cosine to {lowest:g} on the last"),
         ("precision", train.dtype),
         ("devices", devices),
     ]

@@ -78,8 +78,8 @@ def resolve(pipeline: Pipeline) -> Settings:
         shape = architecture.read(base, vocab=size)
     elif size > shape.vocab and not new_tokens:
         raise ValueError(
-            f"{tokenizer / 'tokenizer.json'}: has {size} tokens, {base / 'config.json'} says vocab_size {shape.vocab}, so "
-            "some tokens have no embedding row. The tokenizer and the model do not belong together: mend `model`."
+            f"{tokenizer / 'tokenizer.json'}: has {size} tokens, {base / 'config.json'} says vocab_size {shape.vocab}, "
+            "so some tokens have no embedding row. The tokenizer and the model do not belong together: mend `model`."
         )
     if plan.seq_len > shape.max_positions:
         raise ValueError(
@@ -95,7 +95,9 @@ def check_batches(pipeline: Pipeline, world: int) -> None:
     train = pipeline.train
     if train.global_batch % (train.local_batch * world):
         fitting = [n for n in range(1, train.local_batch + 1) if train.global_batch % (n * world) == 0]
-        advice = f"Set train.local_batch to {fitting[-1]}" if fitting else f"Set train.global_batch to a multiple of {world}"
+        advice = (
+            f"Set train.local_batch to {fitting[-1]}" if fitting else f"Set train.global_batch to a multiple of {world}"
+        )
         raise ValueError(
             f"train.global_batch: {train.global_batch} is not a multiple of train.local_batch ({train.local_batch}) x "
             f"{world} processes, so a step cannot be shared evenly. {advice}."
@@ -118,8 +120,8 @@ def remember(settings: Settings) -> None:
     if differing:
         changes = "; ".join(f"{key} was {before.get(key)!r}, is {made_with.get(key)!r}" for key in differing)
         raise ValueError(
-            f"{path}: the training run {settings.pipeline.train.run!r} was begun with other settings ({changes}), so its "
-            f"checkpoints cannot be gone on with. Choose another --run name, or delete {settings.folder}."
+            f"{path}: the training run {settings.pipeline.train.run!r} was begun with other settings ({changes}), so "
+            f"its checkpoints cannot be gone on with. Choose another --train.run, or delete {settings.folder}."
         )
 
 
@@ -134,8 +136,8 @@ def model_folder(model: str) -> Path:
     except Exception as error:  # the hub client raises a dozen kinds, all for the user to mend
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"model: {model} is neither a folder here nor a model the hub gives out ({reason}), so there are no weights "
-            "to continue. Name a folder with config.json and safetensors, or a hub id."
+            f"model: {model} is neither a folder here nor a model the hub gives out ({reason}), so there are no "
+            "weights to continue. Name a folder with config.json and safetensors, or a hub id."
         ) from None
 
 

@@ -20,7 +20,7 @@ import train.platform  # noqa: F401  (before torchtitan)
 from eval import held_out
 from train import loss, model
 from train.checkpoints import FOLDER, Checkpoints
-from train.data import MixtureLoader
+from train.data import POOLS, MixtureLoader
 from train.platform import DEVICE
 from train.progress import Progress
 from train.records import Records
@@ -36,12 +36,11 @@ from torchtitan.config import CommConfig, DebugConfig, ParallelismConfig, Traini
 from torchtitan.distributed import ParallelDims
 from torchtitan.distributed import utils as dist_utils
 from torchtitan.observability import structured_logger
+from torchtitan.tools import utils
 from torchtitan.trainer import Trainer
 
 EVAL_BATCH = 8
 """Held-out windows per forward pass, whatever the number of ranks."""
-POOLS = ("domain", "replay")
-"""Pools by the index that rows carry."""
 
 
 class NoTokenizer(BaseTokenizer):
@@ -148,7 +147,15 @@ class ContinuedTrainer(Trainer):
         """One optimizer step over the global batch, and its line in metrics.jsonl."""
         started = time.perf_counter()
         self.metrics_processor.data_loading_times.clear()
-        super().train_step(data_iterator)
+        try:
+            super().train_step(data_iterator)
+        except RuntimeError as error:
+            if "not finite" not in str(error):
+                raise
+            raise ValueError(
+                f"train.peak_lr: the loss is not a finite number at step {self.step}, so the weights are lost. Start "
+                "again under another --train.run with a lower train.peak_lr or more train.warmup_steps."
+            ) from None
         seconds = time.perf_counter() - started
         figures = self._figures(seconds)
         self.progress.step(figures)
@@ -197,17 +204,19 @@ class ContinuedTrainer(Trainer):
 
     @torch.no_grad()
     def _window_nats(self, inputs: np.ndarray, positions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """[n, l] each -> summed negative log-likelihood per window [n]."""
+        """[n, l] each -> summed negative log-likelihood per window [n], logits a piece at a time as in training."""
         (part,) = self.model_parts
-        tensors = (torch.from_numpy(array).to(self.device) for array in (inputs, positions, labels))
-        batch, where, targets = tensors
+        more = -inputs.shape[1] % self.loss_fn.num_chunks  # type: ignore[attr-defined]
+        filled = [
+            np.pad(array, ((0, 0), (0, more)), constant_values=fill)
+            for array, fill in ((inputs, 0), (positions, 0), (labels, held_out.IGNORED))
+        ]
+        batch, where, targets = (torch.from_numpy(array).to(self.device) for array in filled)
         masks = part.get_attention_masks(positions=where)  # type: ignore[operator]
-        head, part._skip_lm_head = part._skip_lm_head, False  # type: ignore[assignment]
-        try:
-            logits = part(batch, positions=where, attention_masks=masks)
-        finally:
-            part._skip_lm_head = head  # type: ignore[assignment]
-        return loss.token_nats(logits, targets).double().sum(1).cpu().numpy()
+        hidden = part(batch, positions=where, attention_masks=masks)
+        with self.pool_loss.row_by_row(len(inputs)) as nats:
+            self.loss_fn(hidden, targets)
+            return nats().cpu().numpy()
 
     def _begin(self) -> None:
         """Put the records where the loaded state stands, and measure the model as it came."""
@@ -263,7 +272,7 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
         dump_folder=str(settings.folder),
         loss=loss.chunked(len(POOLS), settings.plan.seq_len),
         tokenizer=NoTokenizer.Config(),
-        dataloader=MixtureLoader.Config(run=str(settings.pipeline.folder)),
+        dataloader=MixtureLoader.Config(run=str(settings.pipeline.folder), global_batch=train.global_batch),
         metrics=StepFigures.Config(log_freq=1, disable_color_printing=True),
         optimizer=default_adamw(lr=train.peak_lr, betas=(0.9, 0.95), weight_decay=train.weight_decay),
         lr_scheduler=WarmupCosine.Config(warmup_steps=train.warmup_steps, min_lr_factor=train.floor),
@@ -299,7 +308,8 @@ def communication() -> CommConfig:
 
 
 def meet() -> None:
-    """Let the processes of this run find each other."""
+    """Let the processes of this run find each other, each on its own device."""
+    utils.device_module.set_device(utils.get_local_device())
     dist_utils.init_distributed(communication())
 
 

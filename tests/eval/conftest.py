@@ -127,6 +127,9 @@ def trained_run(run: Path, models_folder: Path, tmp_path: Path) -> Path:
     """The same run after training: the base model where the pipeline says, export, metrics and journal."""
     shutil.copytree(models_folder / "base", tmp_path / "base")
     shutil.copytree(models_folder / "trained", run / "train" / "main" / "export")
+    make_tokenizer(run / "tokenizer")
+    write_analysis(run)
+    write_mixture(run)
     write_training(run)
     return run
 
@@ -200,6 +203,43 @@ def manifest() -> dict[str, Any]:
         ],
         "held_out": {"domain": {"documents": 24, "bytes": 12000}, "replay": {"documents": 12, "bytes": 6000}},
     }
+
+
+def write_analysis(folder: Path) -> None:
+    """fertility.json and extension.json of a tokenizer that got two new tokens."""
+
+    def figures(tokens: int) -> dict[str, Any]:
+        return {"tokens": tokens, "fertility": tokens / 1000, "bytes_per_token": 3.2, "heavily_split": 0.07}
+
+    split = [{"term": SCRIPT, "count": 9, "tokens": 4, "pieces": ["<scr", "ipt", ">", "…"]}]
+    new = [{"id": 318 + n, "token": token, "parents": [5, 6], "count": 90 - n} for n, token in enumerate(["Ġmeto", SCRIPT])]
+    write_json(folder / "tokenizer" / "extension.json", {"base": "base", "base_vocab": 318, "new_tokens": new})
+    analysis = {
+        "vocabulary": 318,
+        "pools": {"domain": {**figures(2500), "most_split": split}, "replay": {**figures(1500), "most_split": []}},
+        "extended": {"domain": figures(2000), "replay": figures(1500)},
+        "summary": {"reasons": ["2.50 tokens per domain word: above 2 (tokenizer.min_fertility)"]},
+    }
+    write_json(folder / "tokenizer" / "fertility.json", analysis)
+
+
+def write_mixture(folder: Path) -> None:
+    """mixture.json of 300 steps of 16 rows at 80 % domain, over the run's three sources."""
+    packed = {"domain": {"notes": 300, "trials": 100}, "replay": {"books": 2000}}
+    shares = {"domain": 0.8, "replay": 0.2}
+    plan: dict[str, Any] = {"seed": 0, "seq_len": 64, "pools": {}}
+    got: dict[str, Any] = {}
+    for pool, sources in packed.items():
+        plan["pools"][pool] = [
+            {"name": name, "rows": rows, "tokens": rows * 64 - 3, "documents": 40, "cut": 5} for name, rows in sources.items()
+        ]
+        dealt, rows = round(4800 * shares[pool]), sum(sources.values())
+        of_sources = {name: {"rows": dealt * size // rows, "epochs": dealt / rows} for name, size in sources.items()}
+        got[pool] = {"rows": dealt, "share": shares[pool], "tokens": dealt * 64, "epochs": dealt / rows}
+        got[pool]["sources"] = of_sources
+    budget = {"steps": 300, "global_batch": 16, "rows": 4800}
+    mixture = {"identity": "0" * 16, "plan": plan, "budget": budget, "asked": shares, "got": got}
+    write_json(folder / "mixture.json", mixture)
 
 
 def write_training(folder: Path, steps: int = 20) -> None:

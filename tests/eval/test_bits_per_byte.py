@@ -112,6 +112,12 @@ def test_first_documents_are_the_same_ones_and_from_all_sources(run: Path) -> No
     assert few.filter(pool="domain")["source"].n_unique() == 2
 
 
+def test_beginnings_of_documents_count_only_their_own_bytes(run: Path, small: ModuleType, tmp_path: Path) -> None:
+    windows = held_out.load(run, small.make_tokenizer(tmp_path / "tokenizer"), 64, characters=30)
+    texts = held_out.read(run)["text"].to_list()
+    assert windows.documents["bytes"].to_list() == [len(text[:30].encode()) for text in texts]
+
+
 def test_text_that_looks_like_a_special_token_is_text(small: ModuleType, tmp_path: Path) -> None:
     folder = small.make_tokenizer(tmp_path)
     documents = pl.DataFrame({"id": ["a"], "text": ["</s> and <s>"], "pool": ["domain"], "source": ["x"]})

@@ -94,6 +94,14 @@ def test_charts_follow_the_metrics(whole_run: Path) -> None:
     assert data["Learning rate"]["layout"]["shapes"][0]["x0"] == 10, "the resume is marked"
 
 
+def test_mixture_and_tokenizer_before_and_after(whole_run: Path) -> None:
+    words = page_of(whole_run)[0].words()
+    assert "domain 80.0 % 80.0 % 81.2 % 3,840 245,760 9.600" in words, "asked, planned, trained on, dealt, epochs"
+    assert "replay books 40 5 127,997 2,000 0.00 % 960 0.480" in words
+    assert "domain base 2,500 2.500 3.20 7.0 %" in words and "domain extended 2,000 2.000" in words
+    assert "2 tokens were added" in words and "above 2 (tokenizer.min_fertility)" in words
+
+
 def test_missing_parts_are_said(run: Path) -> None:
     words = page_of(run)[0].words()
     for command in ("torchrun -m train.launch", "python -m eval.run", "python -m mix.build"):

@@ -16,7 +16,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("train")
     folder = home / "runs" / "small"
     small.make_tokenizer(folder / "tokenizer")
-    small.make_model(home / "base", tie_word_embeddings=True)
+    small.make_model(home / "base", dtype="bfloat16", tie_word_embeddings=True)
     for pool, source in (("domain", "notes"), ("domain", "trials"), ("replay", "books")):
         small.write_documents(folder / "documents" / pool / source, pool, source, range(200))
         small.write_documents(folder / "held_out" / pool / source, pool, f"{source}_held_out", range(1000, 1012))
@@ -28,4 +28,4 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished(run: Path) -> tuple[Path, str]:
     """The folder of an uninterrupted training run, and what it printed."""
-    return run / "train" / "whole", small.train(run, "--run", "whole")
+    return run / "train" / "whole", small.train(run, "--train.run", "whole")

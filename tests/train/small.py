@@ -62,7 +62,7 @@ def make_tokenizer(folder: Path) -> None:
     write_json(folder / "extension.json", {"base": "", "base_vocab": VOCABULARY, "new_tokens": []})
 
 
-def make_model(folder: Path, kind: str = "llama", **changes: object) -> Path:
+def make_model(folder: Path, kind: str = "llama", dtype: str = "float32", **changes: object) -> Path:
     """A random transformers model with the shape above, saved as a Hugging Face folder."""
     import torch
     from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
@@ -75,7 +75,7 @@ def make_model(folder: Path, kind: str = "llama", **changes: object) -> Path:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
-    model.save_pretrained(folder)
+    model.to(getattr(torch, dtype)).save_pretrained(folder)
     return folder
 
 

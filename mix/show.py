@@ -1,0 +1,73 @@
+"""What mix.build prints: what is asked for before, what it got after."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mix.plan import Plan
+from mix.source import Documents, Packed
+from pipelines.config import Pipeline
+from tokenization.encode import Encoder
+
+
+def show_asked(pipeline: Pipeline, sources: list[Documents], encoder: Encoder) -> None:
+    """Print what will be built, before anything is written."""
+    mix, train = pipeline.mix, pipeline.train
+    rows = train.steps * train.global_batch
+    table = _table(f"{pipeline.folder}: the mixture asked for", "pool")
+    for column in ("share", "rows asked", "sources", "documents"):
+        table.add_column(column, justify="right")
+    for pool, share in (("domain", mix.domain), ("replay", mix.replay)):
+        mine = [source for source in sources if source.pool == pool]
+        documents = sum(source.documents for source in mine)
+        table.add_row(pool, f"{share:.2%}", f"{rows * share:,.0f}", str(len(mine)), f"{documents:,}")
+    console = Console(soft_wrap=True)
+    console.print(table)
+    marks = [name if mark is not None else f"no {name}" for name, mark in (("BOS", encoder.bos), ("EOS", encoder.eos))]
+    console.print(
+        f"budget: {train.steps:,} steps x {train.global_batch} rows x {mix.seq_len} tokens; seed {mix.seed}; "
+        f"tokenizer {encoder.folder} ({encoder.vocabulary_size:,} ids, {', '.join(marks)})\n",
+        highlight=False,
+    )
+
+
+def show_got(pipeline: Pipeline, plan: Plan, got: dict[str, Any], packed: list[Packed]) -> None:
+    """Print what was packed and what the budget takes of it, by pool and source."""
+    table = _table(f"{pipeline.folder}: the mixture got", "pool / source")
+    for column in ("docs", "cut", "tokens", "padding", "rows", "taken", "share", "epochs"):
+        table.add_column(column, justify="right", no_wrap=True)
+    budget = pipeline.train.steps * pipeline.train.global_batch
+    for pool in plan.pools:
+        mine = got[pool.name]
+        counts = [(one.documents, one.cut, one.tokens, one.rows) for one in pool.sources]
+        table.add_row(
+            pool.name, *_cells([sum(column) for column in zip(*counts, strict=True)], mine, plan, budget), style="bold"
+        )
+        for source, line in zip(pool.sources, counts, strict=True):
+            table.add_row(f"  {source.name}", *_cells(line, mine["sources"][source.name], plan, budget))
+    console = Console(soft_wrap=True)
+    console.print(table)
+    for by in dict.fromkeys(one.encoded_by for one in packed):
+        console.print(f"encoded by {by}", highlight=False)
+    again = sum(one.was_there for one in packed)
+    console.print(
+        f"packed {len(packed) - again} sources, {again} were packed before; every batch is within one row of the shares"
+        f"; plan {plan.identity}: {pipeline.folder / 'mixture.json'}",
+        highlight=False,
+    )
+
+
+def _table(title: str, first: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
+    return table
+
+
+def _cells(counts: Sequence[int], got: dict[str, Any], plan: Plan, budget: int) -> list[str]:
+    """One line of the table: `counts` are documents, documents cut, tokens, rows; none where a pool has no source."""
+    documents, cut, tokens, rows = counts or (0, 0, 0, 0)
+    padding = 1 - tokens / (rows * plan.seq_len) if rows else 0.0
+    cells = [f"{documents:,}", f"{cut:,}", f"{tokens / 1e6:,.2f}M", f"{padding:.2%}", f"{rows:,}"]
+    return [*cells, f"{got['rows']:,}", f"{got['rows'] / budget:.2%}", f"{got['epochs']:.2f}"]

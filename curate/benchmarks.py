@@ -51,7 +51,7 @@ def read_items(paths: list[str], where: str) -> list[BenchmarkItem]:
             f"{where}: benchmarks is empty, so there is nothing to look for. List files of benchmark items, "
             "e.g. benchmarks: [bench/*.jsonl.gz], or leave the stage decontaminate out."
         )
-    items = []
+    items: list[BenchmarkItem] = []
     for path in paths:
         before = len(items)
         try:

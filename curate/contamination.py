@@ -18,17 +18,25 @@ from numba import njit
 from curate.files import aside
 from curate.ngrams import ngram_hashes
 
-NGRAM = 4
+NGRAM = 3
 """Words in an n-gram. Recall at 25 % of words changed .87; with 5 words .80 at three times the speed, with 3 words .94
 at a third of it."""
-COMMON = 1.0
-"""An n-gram seen more often than this in a million words of background leads nowhere, unless its text has no rarer."""
+COMMON = 4
+"""An n-gram seen more often than this in the background, some million words, leads nowhere unless its text has no
+rarer. Up to there all count as equally rare: the background is taken from the documents, which hold items."""
 MOST_TEXTS = 100
 """Leads or rests an n-gram leads to at most, by the same exception."""
 FEWEST = 3
 """The rarest n-grams of a text, which lead to it in any case."""
 MOST = 24
 """N-grams that lead to a text at most, its rarest."""
+
+LEAST = 8
+"""Words below which a text is too short to be told from chance."""
+SLOPE = 0.03
+"""Score asked less for each word more."""
+LEAD_SHARE = 0.6
+"""Share of the lead's weight that must be found besides the words of a passage."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ class Index:
 def build(leads: list[str], rests: list[str], needs_lead: list[bool], background: pl.Series, threshold: float) -> Index:
     """Index items by their leads and rests; how rare words and n-grams are is counted in `background` and the items."""
     texts = pa.array([text for pair in zip(leads, rests, strict=True) for text in pair], pa.large_string())
-    groups = [(words.copy(), grams.copy(), np.diff(starts)) for _, words, grams, starts in ngram_hashes(texts, NGRAM, True)]
+    groups = [(words.copy(), grams.copy(), np.diff(at)) for _, words, grams, at in ngram_hashes(texts, NGRAM, True)]
     lengths = np.concatenate([lengths for _, _, lengths in groups])
     starts = np.concatenate([[0], np.cumsum(lengths)])
     text_of = np.repeat(np.arange(len(lengths)), lengths)
@@ -90,7 +98,9 @@ def build(leads: list[str], rests: list[str], needs_lead: list[bool], background
         _count(text_words, words, word_slots, word_counts)
         _count(text_grams, grams, gram_slots, gram_counts)
         total += len(text_words)
-    common = np.bincount(gram_numbers) / MOST_TEXTS + gram_counts * (1e6 / max(total, 1)) / COMMON
+    common = (
+        np.where(gram_counts > COMMON, gram_counts, 0) + np.bincount(gram_numbers, minlength=len(grams)) / MOST_TEXTS
+    )
     grams, gram_starts, gram_texts = _places(grams, gram_numbers, text_of[whole], common)
     alone, both = _required(lengths[0::2], lengths[1::2], threshold)
     return Index(
@@ -129,27 +139,21 @@ def scan(index: Index, texts: pl.Series | pa.Array) -> Iterator[tuple[int, int, 
 def _required(lead: np.ndarray, rest: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Scores asked of the lead alone and of both together, from their numbers of words.
 
-    A short text is common by chance: 8 words must all be there, each further word lowers the score asked by .025, down
-    to `threshold` (.65 from 22 words on). A lead of fewer than 8 words never counts alone.
+    A short text is common by chance: of `LEAST` words all must be there, each further word lowers the score asked by
+    `SLOPE`, down to `threshold`. A lead of fewer than `LEAST` words never counts alone.
     """
 
     def asked(words: np.ndarray, possible: np.ndarray) -> np.ndarray:
-        score = np.maximum(threshold, 1 - 0.025 * (words - LEAST)) - 1e-4
+        score = np.maximum(threshold, 1 - SLOPE * (words - LEAST)) - 1e-4
         return np.where(possible & (words >= LEAST), score, 2).astype(np.float32)
 
     return asked(lead, lead > 0), asked(lead + rest, rest > 0)
 
 
-LEAST = 8
-"""Words below which a text is too short to be told from chance."""
-LEAD_SHARE = 0.6
-"""Share of the lead's weight that must be found besides the words of a passage."""
-
-
 def _places(
     grams: np.ndarray, numbers: np.ndarray, text_of: np.ndarray, common: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which texts an n-gram leads to: n-grams [G], starts [G + 1], texts. A text's n-grams are numbers[text_of == text].
+    """Which texts an n-gram leads to: n-grams [G], starts [G + 1], texts; n-gram numbers[i] stands in text_of[i].
 
     Each text has its rarest, up to `MOST` whose `common` is at most 1; equally rare ones are drawn by their hash.
     """
@@ -159,7 +163,7 @@ def _places(
     rank = np.arange(len(order)) - (np.cumsum(counts) - counts)[text_of]
     order = order[(rank < FEWEST) | ((rank < MOST) & (common[numbers[order]] <= 1))]
     pairs = np.sort(numbers[order].astype(np.int64) << 32 | text_of[order])
-    pairs = pairs[np.append(True, pairs[1:] != pairs[:-1])]
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     places = np.bincount(pairs >> 32, minlength=len(grams))
     starts = np.concatenate([[0], np.cumsum(places[places > 0])])
     return grams[places > 0], starts, (pairs & 0xFFFFFFFF).astype(np.int32)
@@ -248,7 +252,8 @@ def _pass(grams, bits):  # type: ignore[no-untyped-def]
         gram = grams[i]
         block = bits[gram & mask]
         places[count] = i
-        count += np.int64(block >> (gram >> np.uint64(58)) & block >> (gram >> np.uint64(52) & np.uint64(63)) & np.uint64(1))
+        both = block >> (gram >> np.uint64(58)) & block >> (gram >> np.uint64(52) & np.uint64(63))
+        count += np.int64(both & np.uint64(1))
     places[count] = grams.shape[0]
     return places
 

@@ -92,6 +92,8 @@ def _run_pass(curation: Curation, runner: Runner, one: Pass, reading: bool, writ
     for step in one.steps:
         if step.prepares:
             _prepare(curation, runner, step, parts)
+    for step in one.steps:
+        step.stage.warm_up()
     tasks = len(curation.sources) if reading else len(parts)
     names = ["read"] * reading + [step.stage.name for step in one.steps] + ["write"] * writes
     curation.say(f"{', '.join(names)}: {tasks} {'sources' if reading else 'parts'}")

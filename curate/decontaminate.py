@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from curate.contamination import Index
 
 BACKGROUND_PARTS = 64
-BACKGROUND_DOCUMENTS = 100
-BACKGROUND_CHARACTERS = 20_000
+BACKGROUND_DOCUMENTS = 8000
+BACKGROUND_CHARACTERS = 10_000
+"""The background that word rarity is counted in: documents, evenly over that many parts, and characters of each."""
 TEXT_CHARACTERS = 1000
 """Characters of overlapping text that the ledger shows."""
 
@@ -36,8 +37,8 @@ class Decontaminate(Stage, name="decontaminate"):
     action: Literal["drop"] = "drop"
     """What happens to a document that holds an item: drop."""
     threshold: float = 0.65
-    """Share of an item's weighted words from which a document holds it, for items of 22 words and more; shorter ones ask
-    for more, up to all words at 8."""
+    """Share of an item's weighted words from which a document holds it, for items of 22 words and more; a shorter item
+    needs more of them, one of 8 words all."""
     _index: Any = PrivateAttr(default=None)
     _items: Any = PrivateAttr(default=None)
 
@@ -59,8 +60,8 @@ class Decontaminate(Stage, name="decontaminate"):
         index = build(leads, rests, [item.has_passage for item in items], background, self.threshold)
         if not ((index.alone <= 1) | (index.both <= 1)).any():
             raise ValueError(
-                f"{self.workspace.where}: benchmarks: all {len(items)} items have fewer than 8 words, too few to be told "
-                "from chance. Give items with their questions and choices, or leave the stage decontaminate out."
+                f"{self.workspace.where}: benchmarks: all {len(items)} items have fewer than 8 words, too few "
+                "to be told from chance. Give items with question and choices, or leave the stage decontaminate out."
             )
         write_json(self.workspace.folder / "items.json", [[item.benchmark, item.id] for item in items])
         index.save(self.workspace.folder / "index.npz")
@@ -92,9 +93,10 @@ class Decontaminate(Stage, name="decontaminate"):
         return self._index
 
     def _background(self) -> Iterator[pl.Series]:
-        """Texts of up to 64 parts, evenly over all of them, and of up to 100 rows of each; 10 MB at most or so."""
+        """Texts evenly over the documents, the same in every run."""
         yield pl.Series("text", [], pl.String)
-        parts = self.workspace.parts
-        for part in parts[:: -(-len(parts) // BACKGROUND_PARTS) or 1]:
+        parts = self.workspace.parts[:: len(self.workspace.parts) // BACKGROUND_PARTS + 1]
+        for part in parts:
             texts = part.documents(["text"])["text"]
-            yield texts.gather_every(-(-len(texts) // BACKGROUND_DOCUMENTS) or 1).str.slice(0, BACKGROUND_CHARACTERS)
+            step = len(texts) * len(parts) // BACKGROUND_DOCUMENTS + 1
+            yield texts.gather_every(step).str.slice(0, BACKGROUND_CHARACTERS)

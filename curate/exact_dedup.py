@@ -8,7 +8,6 @@ import polars as pl
 
 from curate.stage import Stage, Verdicts, detail
 
-
 _SPACES = bytes.maketrans(b"\t\n\v\f\r", b"     ")
 
 

@@ -67,6 +67,10 @@ class Heuristics(Stage, name="heuristics"):
             raise ValueError(f"n-grams of {unknown} words are not measured. Use n from {known[0]} to {known[-1]}.")
         return limits
 
+    def warm_up(self) -> None:
+        """Compile the counting kernel."""
+        _values(pl.Series(["text"]))
+
     def judge(self, documents: pl.DataFrame) -> Verdicts:
         values = _values(documents["text"])
         reason, found = pl.lit(None, pl.String), pl.lit(None, pl.Float64)

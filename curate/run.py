@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     cli.remember_latest(pipeline.folder)
     manifest = run_curation(curation)
     _print_funnel(console, manifest)
-    console.print("[dim]tokenizer: analysis and extension[/dim]")
+    console.print("[dim]tokenizer: analysis, extension by the rules[/dim]")
     summary = vocabulary.build(pipeline.folder, pipeline, manifest["identity"])
     _print_vocabulary(console, summary)
     console.print(f"{pipeline.folder}: done in {time.monotonic() - started:.1f} s. Next: python -m mix.build")
@@ -114,8 +114,28 @@ def _print_funnel(console: Any, manifest: dict[str, Any]) -> None:
 
 
 def _print_vocabulary(console: Any, summary: dict[str, Any]) -> None:
-    for key, value in summary.items():
-        console.print(f"  {key}: {value}")
+    from rich.table import Table
+
+    what = (
+        "trained from scratch"
+        if summary["trained"]
+        else f"{summary['new_tokens']:,} new"
+        if summary["extended"]
+        else "as the base's"
+    )
+    console.print(f"tokenizer: {summary['vocabulary']:,} tokens, {what}" + " (on disk)" * summary["reused"])
+    for reason in summary["reasons"]:
+        console.print(f"  {reason}")
+    table = Table()
+    for column in ("pool", "tokens per word", "extended", "tokens", "extended", "change"):
+        table.add_column(column, justify="left" if column == "pool" else "right")
+    after, tokens_after = summary["fertility_extended"] or {}, summary["tokens_extended"] or {}
+    for pool, tokens in summary["tokens"].items():
+        extended = tokens_after.get(pool, tokens)
+        fertility = summary["fertility"][pool]
+        cells = (f"{fertility:.3f}", f"{after.get(pool, fertility):.3f}", f"{tokens:,}", f"{extended:,}")
+        table.add_row(pool, *cells, f"{100 * (extended / tokens - 1):+.2f} %")
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -97,6 +97,9 @@ class Stage(Section, PipelineStep):
         """Files outside the run that the verdicts depend on (models, lists); their bytes enter the identity."""
         return []
 
+    def warm_up(self) -> None:
+        """Compile what the methods below need, so that the worker processes find it in numba's cache."""
+
     def prepare(self) -> None:
         """Runs once before any part, in one process: train a model, build an index, into `workspace.folder`."""
 

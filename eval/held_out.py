@@ -187,9 +187,8 @@ def _read_pool(run: Path, name: str, documents: int | None) -> pl.DataFrame:
         )
     order = sorted(found["id"], key=lambda id: (hashlib.blake2b(id.encode(), digest_size=8).digest(), id))
     chosen = pl.DataFrame({"id": order[:documents]}, schema={"id": pl.String})
-    texts = pl.concat(
-        [pl.scan_parquet(file).select("id", "text", "source").join(chosen.lazy(), on="id", how="semi") for file in files]
-    ).collect()
+    all_texts = pl.concat([pl.scan_parquet(file).select("id", "text", "source") for file in files])
+    texts = all_texts.join(chosen.lazy(), on="id", how="semi").collect()
     return chosen.join(texts, on="id", how="left", maintain_order="left").select(
         "id", "text", pl.lit(name).alias("pool"), "source"
     )
@@ -204,6 +203,7 @@ def _encode(texts: pl.Series, folder: Path) -> tuple[list[np.ndarray], np.ndarra
     ids = [encoded.ids[end - length : end - eos] for end, length in zip(ends, encoded.lengths, strict=True)]
     if encoder.bos is not None:
         return ids, np.zeros(len(texts), np.int64)
-    offsets = [one.offsets[:1] for one in load_tokenizer(folder).encode_batch(texts.to_list(), add_special_tokens=False)]
-    first = [len(text[: span[0][1]].encode()) if span else 0 for text, span in zip(texts, offsets, strict=True)]
+    slow = load_tokenizer(folder).encode_batch(texts.to_list(), add_special_tokens=False)
+    ends_of_first = [one.offsets[0][1] if one.ids else 0 for one in slow]
+    first = [len(text[:end].encode()) for text, end in zip(texts, ends_of_first, strict=True)]
     return ids, np.array(first, np.int64)

@@ -1,6 +1,7 @@
 """A Hugging Face model as the callable that eval.held_out measures."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ def folder_of(model: str) -> Path:
         ) from None
 
 
-def load(folder: Path) -> torch.nn.Module:
+def load(folder: Path) -> Any:
     """The causal language model in `folder` in fp32, in evaluation mode, on the GPU where there is one."""
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -35,12 +36,13 @@ def load(folder: Path) -> torch.nn.Module:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return model.to(device).eval()  # type: ignore[arg-type]
 
 
-def nll(model: torch.nn.Module) -> Nll:
+def nll(model: Any) -> Nll:
     """Negative log-likelihood in nats per window under a transformers model, which only sees predicted positions."""
-    decoder, head = model.get_decoder(), model.get_output_embeddings()  # type: ignore[operator]
+    decoder, head = model.get_decoder(), model.get_output_embeddings()
     device = head.weight.device
     step = max(1, LOGITS_AT_ONCE // head.weight.shape[0])
 

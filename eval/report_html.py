@@ -42,15 +42,15 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Itera
     def cell(name: str, index: int, value: Any) -> Markup:
         order = html(' data-order="{}"', value.order) if isinstance(value, Figure) else EMPTY
         shown = value.text if isinstance(value, Figure) else value
-        return html("<{0}{1}{2}>{3}</{0}>", Markup(name), Markup(' class="n"') if index in right else EMPTY, order, shown)
+        side = Markup(' class="n"') if index in right else EMPTY
+        return html("<{0}{1}{2}>{3}</{0}>", Markup(name), side, order, shown)
 
     head = join((cell("th", index, heading) for index, heading in enumerate(headings)), "")
     body = join(
         html("<tr>{}</tr>", join((cell("td", index, value) for index, value in enumerate(row)), "")) for row in rows
     )
-    return html(
-        '<div class="scroll"><table class="sortable"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>', head, body
-    )
+    whole = html('<table class="sortable"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', head, body)
+    return html('<div class="scroll">{}</div>', whole)
 
 
 class Figure:

@@ -1,4 +1,4 @@
-"""The report on tokens: how the tokenizer cuts the text, before and after extension, and the mixture it was put into."""
+"""The report on tokens: how the tokenizer cuts the text, before and after extension, and the mixture made of them."""
 
 from typing import Any
 
@@ -17,11 +17,12 @@ def tokenizer(run: Run) -> Markup:
     """Fertility before and after, the rules that decided, the most split terms, the new tokens."""
     about = (
         "How many tokens the base tokenizer needs for a word (fertility) and how many domain terms it breaks into four "
-        "pieces or more; where tokens were added, the same afterwards. Fewer tokens mean cheaper training and inference."
+        "pieces or more; where tokens were added, the same afterwards. Fewer tokens make training and use cheaper."
     )
     title = "Tokenizer"
     if not run.fertility:
-        return section("tokenizer", title, about, missing("The tokenizer has not been analysed.", "python -m curate.run"))
+        none = missing("The tokenizer has not been analysed.", "python -m curate.run")
+        return section("tokenizer", title, about, none)
     before, after = run.fertility["pools"], run.fertility.get("extended")
     rows = []
     for pool, figures in before.items():

@@ -156,7 +156,7 @@ def _card(run: Run, pool: str) -> Markup:
     interval = html("<p>95 % interval {}</p>", _interval(change)) if change["low"] is not None else EMPTY
     return html(
         '<div class="card {0}"><h3>{0} text, bits per byte</h3><div class="big">{1:.3f} → {2:.3f}</div>'
-        "<p>{3:+.3f} ({4}) {5}</p>{6}<p class=\"about\">on {7}</p></div>",
+        '<p>{3:+.3f} ({4}) {5}</p>{6}<p class="about">on {7}</p></div>',
         pool,
         change["before"],
         change["after"],

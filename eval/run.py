@@ -148,10 +148,10 @@ def _summary(folder: Path, documents: "pl.DataFrame") -> dict[str, Any]:
 
     groups = {
         name: {
-            "bits_per_byte": rows["bits"].sum() / rows["bytes"].sum(),
+            "bits_per_byte": float(rows["bits"].sum()) / int(rows["bytes"].sum()),
             "documents": rows.height,
-            "bytes": rows["bytes"].sum(),
-            "tokens": rows["tokens"].sum(),
+            "bytes": int(rows["bytes"].sum()),
+            "tokens": int(rows["tokens"].sum()),
         }
         for name, rows in _groups(documents).items()
     }
@@ -162,15 +162,12 @@ def _summary(folder: Path, documents: "pl.DataFrame") -> dict[str, Any]:
 def _differences(base: "pl.DataFrame", trained: "pl.DataFrame") -> dict[str, Any]:
     from eval.statistics import change_in_ratio
 
-    pairs = zip(_groups(base).items(), _groups(trained).values(), strict=True)
-    return {
-        name: asdict(
-            change_in_ratio(
-                *(frame[column].to_numpy() for frame in (before, after) for column in ("bits", "bytes")),
-            )
-        )
-        for (name, before), after in pairs
-    }
+    changes = {}
+    for (name, before), after in zip(_groups(base).items(), _groups(trained).values(), strict=True):
+        columns = (frame[column].to_numpy() for frame in (before, after) for column in ("bits", "bytes"))
+        base_bits, base_bytes, bits, sizes = columns
+        changes[name] = asdict(change_in_ratio(base_bits, base_bytes, bits, sizes))
+    return changes
 
 
 if __name__ == "__main__":

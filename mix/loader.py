@@ -126,17 +126,32 @@ def _gather(tokens, offsets, lengths, doc_rows, first_shard, first_row, source, 
             else:
                 last = middle - 1
         within = row[index] - first_row[shard]
-        text, into, labelled, position = tokens[shard][within], inputs[index], labels[index], positions[index]
-        for at in range(text.size - 1):
-            into[at] = text[at]
-            labelled[at] = text[at + 1]
-        into[text.size - 1] = text[text.size - 1]
-        begin = 0
-        for segment in range(offsets[shard][within], offsets[shard][within + 1]):
-            end = begin + lengths[shard][segment]
-            for at in range(begin, end):
-                position[at] = at - begin
-            labelled[end - 1] = IGNORED
-            if doc_rows[shard][segment] < 0:
-                labelled[begin:end] = IGNORED
-            begin = end
+        begin, end = offsets[shard][within], offsets[shard][within + 1]
+        _fill(
+            tokens[shard][within],
+            lengths[shard][begin:end],
+            doc_rows[shard][begin:end],
+            inputs[index],
+            positions[index],
+            labels[index],
+        )
+
+
+@numba.njit(nogil=True, cache=True)
+def _fill(tokens, lengths, doc_rows, inputs, positions, labels):  # type: ignore[no-untyped-def]
+    """One row [L]; plain loops from 0 over one array each are what the compiler turns into vector instructions."""
+    for at in range(tokens.size):
+        inputs[at] = tokens[at]
+    following = tokens[1:]
+    for at in range(following.size):
+        labels[at] = following[at]
+    begin = 0
+    for segment in range(lengths.size):
+        end = begin + lengths[segment]
+        own = positions[begin:end]
+        for at in range(own.size):
+            own[at] = at
+        labels[end - 1] = IGNORED
+        if doc_rows[segment] < 0:
+            labels[begin:end] = IGNORED
+        begin = end

@@ -4,8 +4,10 @@ Best-fit-decreasing in windows of 65,536 documents (the packing of arXiv 2404.10
 into the fullest row that still has space for it. Only a document longer than a row is cut: into pieces of exactly a row
 and a remainder. Every token gets exactly one place.
 
-1M documents with log-normal lengths, rows of 4096: 0.03 s on one core, padding 0.006 %. The search for the fullest
-row is a look-up in a bitmap over free space, so its cost depends on seq_len only through seq_len / 64 words.
+1M documents with log-normal lengths, rows of 4096: 0.06 s on one busy core, padding 0.007 %. The fullest row that fits is
+found in a bitmap over free space with a summary of its words, so a row costs the same whatever seq_len is. Where most
+documents are a little longer than half a row, no two fit together and best fit leaves what they leave: choose a
+seq_len well above the common document length (PubMed abstracts in rows of 512 leave 10 % padding, in rows of 1024 0.4 %).
 """
 
 from dataclasses import dataclass
@@ -127,11 +129,12 @@ def _best_fit(sizes, order, seq_len, below, row_of):  # type: ignore[no-untyped-
     """Write the row of every piece; returns how many rows. Rows with equal free space are a stack linked by `below`."""
     top = np.full(seq_len + 1, -1, np.int32)
     spaces = np.zeros((seq_len >> 6) + 1, np.uint64)  # bit f: some row has f tokens free
+    words = np.zeros((seq_len >> 12) + 1, np.uint64)  # bit w: spaces[w] is not 0
     one = np.uint64(1)
     rows = 0
     for piece in order:
         size = sizes[piece]
-        free = _smallest_from(spaces, size)
+        free = _smallest_from(spaces, words, size)
         if free < 0:
             row = rows
             rows += 1
@@ -140,13 +143,16 @@ def _best_fit(sizes, order, seq_len, below, row_of):  # type: ignore[no-untyped-
             row = top[free]
             top[free] = below[row]
             if top[free] < 0:
-                spaces[free >> 6] &= ~(one << np.uint64(free & 63))
+                spaces[free >> 6] ^= one << np.uint64(free & 63)
+                if not spaces[free >> 6]:
+                    words[free >> 12] ^= one << np.uint64((free >> 6) & 63)
         row_of[piece] = row
         left = free - size
         if left > 0:
             below[row] = top[left]
             top[left] = row
             spaces[left >> 6] |= one << np.uint64(left & 63)
+            words[left >> 12] |= one << np.uint64((left >> 6) & 63)
     return rows
 
 
@@ -165,15 +171,18 @@ def _sort_longest_first(sizes, seq_len, order):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
-def _smallest_from(bits, first):  # type: ignore[no-untyped-def]
-    """The smallest set bit at or above `first`, or -1."""
+def _smallest_from(spaces, words, first):  # type: ignore[no-untyped-def]
+    """The smallest set bit of `spaces` at or above `first`, or -1; `words` tells which of its words are not 0."""
     word = first >> 6
-    value = bits[word] >> np.uint64(first & 63)
+    value = spaces[word] >> np.uint64(first & 63)
     if value:
         return first + trailing_zeros(value)
     word += 1
-    while word < bits.size:
-        if bits[word]:
-            return (word << 6) + trailing_zeros(bits[word])
-        word += 1
+    for group in range(word >> 6, words.size):
+        value = words[group]
+        if group == word >> 6:
+            value = value >> np.uint64(word & 63) << np.uint64(word & 63)
+        if value:
+            word = (group << 6) + trailing_zeros(value)
+            return (word << 6) + trailing_zeros(spaces[word])
     return -1

@@ -50,6 +50,7 @@ class Cuts:
         self.pretokens = pretokens
         self._partial = partial_characters(pretokens)
         self._seen: dict[str, tuple[int, int]] = {}
+        self._lengths: dict[str, tuple[int, int]] = {}
 
     def of(self, strings: "pl.Series") -> "pl.DataFrame":
         """`tokens` and `partial` (tokens that are a part of a character), a row for each of `strings`."""
@@ -59,8 +60,17 @@ class Cuts:
         return pl.DataFrame(rows, schema={"tokens": pl.Int64, "partial": pl.Int64}, orient="row")
 
     def _cut(self, string: str) -> tuple[int, int]:
-        tokens = self.pretokens.encode(string)
-        found = self._seen[string] = len(tokens), sum(token in self._partial for token in tokens)
+        tokens = partial = 0
+        for pretoken in self.pretokens.split(string):
+            found = self._lengths.get(pretoken) or self._length(pretoken)
+            tokens += found[0]
+            partial += found[1]
+        self._seen[string] = tokens, partial
+        return tokens, partial
+
+    def _length(self, pretoken: str) -> tuple[int, int]:
+        tokens = self.pretokens.tokens(pretoken)
+        found = self._lengths[pretoken] = len(tokens), sum(token in self._partial for token in tokens)
         return found
 
 
@@ -201,11 +211,12 @@ def show(analysis: Mapping[str, Any], title: str) -> None:
     """Print the figures of every source, and the terms that cost most."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     table = Table("pool", "source", title=title, title_justify="left")
-    for name in ("tokens", "tokens/word", "chars/token", "bytes/token", "heavily split", "byte fallback"):
-        table.add_column(name, justify="right")
+    for name in ("tokens", "per word", "chars", "bytes", "heavy", "fallback"):
+        table.add_column(name, justify="right", no_wrap=True)
     for pool, of_pool in analysis["pools"].items():
         for source, row in [*of_pool["sources"].items(), ("all", of_pool)]:
             table.add_row(
@@ -220,13 +231,15 @@ def show(analysis: Mapping[str, Any], title: str) -> None:
                 end_section=source == "all",
             )
     console.print(table)
-    table = Table(
-        "term", "pieces", title="most split terms of the domain, by the tokens they cost", title_justify="left"
+    print(
+        f"per word: fertility; chars, bytes: per token; heavy: terms of {HEAVY} tokens or more; fallback: tokens that"
     )
+    print("are a part of a character")
+    table = Table("term", "pieces", title="domain terms that cost most tokens", title_justify="left")
     table.add_column("count", justify="right")
     for term in analysis["pools"].get("domain", {}).get("most_split", []):
-        table.add_row(term["term"], " ".join(term["pieces"]), f"{term['count']:,}")
-    console.print(table, markup=False)
+        table.add_row(Text(term["term"]), Text("·".join(term["pieces"]).lstrip()), f"{term['count']:,}")
+    console.print(table)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 import train.platform  # noqa: F401  (before torchtitan)
@@ -19,7 +20,7 @@ from train.platform import DEVICE
 
 # isort: split
 from torch.distributed.fsdp import FSDPModule
-from torchtitan.distributed.pipeline_parallel import pipeline_llm
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torchtitan.models.common import ComplexRoPE, CosSinRoPE, Embedding, Linear, RMSNorm
 from torchtitan.models.common.config_utils import make_ffn_config, make_gqa_config
 from torchtitan.models.common.param_init import skip_param_init
@@ -53,17 +54,32 @@ def specification(architecture: Architecture) -> ModelSpec:
         flavor="hugging_face",
         model=_model(architecture, family),
         parallelize_fn=_summing_on_cpu(family.parallelize),
-        pipelining_fn=pipeline_llm,
+        pipelining_fn=None,
         post_optimizer_build_fn=None,
         state_dict_adapter=family.adapter,
     )
 
 
+def random_weights(weight: torch.Tensor, std: float) -> None:
+    """Fill a weight, whole or sharded, from a normal distribution cut off at two deviations.
+
+    Every rank draws the whole tensor and keeps its part: weights do not depend on the number of ranks, and no two
+    ranks hold the same numbers.
+    """
+    if not isinstance(weight, DTensor):
+        nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+        return
+    whole = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
+    random_weights(whole, std)
+    weight.copy_(distribute_tensor(whole, weight.device_mesh, weight.placements, src_data_rank=None))
+
+
 def _model(a: Architecture, family: _Family) -> Any:
-    """Random weights: normal with the config's deviation, projections into the residual stream scaled down by
-    sqrt(2 layers) (Radford et al. 2019, section 2.3), so that depth does not make activations grow."""
-    plain = {"weight": partial(nn.init.trunc_normal_, std=a.init_std)}
-    into_residual = {"weight": partial(nn.init.trunc_normal_, std=a.init_std / math.sqrt(2 * a.layers))}
+    """Random weights have the config's deviation, those that lead into the residual stream (and, as torchtitan groups
+    them, the feed-forward's second input) that over sqrt(2 layers), so that depth does not make activations grow
+    (Radford et al. 2019, section 2.3)."""
+    plain = {"weight": partial(random_weights, std=a.init_std)}
+    into_residual = {"weight": partial(random_weights, std=a.init_std / math.sqrt(2 * a.layers))}
     layer = family.block.Config(
         attention_norm=_norm(a.dim, a),
         ffn_norm=_norm(a.dim, a),
@@ -83,7 +99,7 @@ def _model(a: Architecture, family: _Family) -> Any:
             dim=a.dim, hidden_dim=a.hidden, w1_param_init=plain, w2w3_param_init=into_residual
         ),
     )
-    embedding = {"weight": skip_param_init if a.tied else partial(nn.init.normal_, std=a.init_std)}
+    embedding = {"weight": skip_param_init if a.tied else partial(random_weights, std=a.init_std)}
     return family.model.Config(
         dim=a.dim,
         vocab_size=a.vocab,

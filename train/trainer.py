@@ -4,12 +4,13 @@ What is added to torchtitan's: losses per pool, bits per byte on held-out text, 
 What is left to it: models, parallelism, optimizer, gradient clipping, checkpoints.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -150,12 +151,11 @@ class ContinuedTrainer(Trainer):
         try:
             super().train_step(data_iterator)
         except RuntimeError as error:
-            if "not finite" not in str(error):
+            if "Loss is not finite" not in str(error):
                 raise
-            raise ValueError(
-                f"train.peak_lr: the loss is not a finite number at step {self.step}, so the weights are lost. Start "
-                "again under another --train.run with a lower train.peak_lr or more train.warmup_steps."
-            ) from None
+            self._give_up("loss")
+        if not math.isfinite(self.metrics_processor.grad_norm):
+            self._give_up("gradient norm")
         seconds = time.perf_counter() - started
         figures = self._figures(seconds)
         self.progress.step(figures)
@@ -252,6 +252,12 @@ class ContinuedTrainer(Trainer):
             "data_wait_share": waited / seconds,
         }
 
+    def _give_up(self, what: str) -> NoReturn:
+        raise ValueError(
+            f"train.peak_lr: the {what} is not a finite number at step {self.step}, so the weights are lost. Start "
+            "again under another --train.run with a lower train.peak_lr or more train.warmup_steps."
+        )
+
     def _shorten_timeouts(self) -> None:
         """After the first step nothing slow is left to start, so a rank that hangs is noticed sooner."""
         seconds = self.config.comm.train_timeout_seconds
@@ -303,8 +309,12 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
 
 
 def communication() -> CommConfig:
-    """How processes talk: gloo on the CPU, NCCL on GPUs, without torchtitan's flight recorder."""
-    return CommConfig(trace_buf_size=0)
+    """How processes talk: gloo on the CPU, NCCL on GPUs, without torchtitan's flight recorder.
+
+    One process may take a while to resize a large model before the first step, and to copy files at the export; a
+    process that hangs longer than this is taken for dead.
+    """
+    return CommConfig(trace_buf_size=0, init_timeout_seconds=3600, train_timeout_seconds=900)
 
 
 def meet() -> None:

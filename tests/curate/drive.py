@@ -29,9 +29,7 @@ def parts_of(texts: list[str], rows: int = 1000) -> list[FramePart]:
 
 def verdicts(stage: Stage, parts: list[FramePart], folder: Path, benchmarks: list[str] | None = None) -> pl.DataFrame:
     """Reason and detail of every document, in order."""
-    workspace = Workspace.__new__(Workspace)
-    workspace.__dict__.update(folder=folder, parts=parts, benchmarks=benchmarks or [], while_reading=False, where="p.yaml")
-    stage._workspace = workspace
+    stage._workspace = Workspace(folder, parts, benchmarks or [], False, "p.yaml")  # type: ignore[arg-type]
     stage.prepare()
     if stage.is_global:
         measured = [part.frame.select("id").hstack(stage.measure(part.frame)) for part in parts]

@@ -19,7 +19,8 @@ DRUGS = ["atenolol", "digoxin", "ibuprofen", "warfarin", "insulin", "morphine", 
 def item(number, **changes):
     """A question of about 25 words, four choices, no context."""
     draw = random.Random(number)
-    age, sign, other = draw.randint(20, 90), *draw.sample(SIGNS, 2)
+    age = draw.randint(20, 90)
+    sign, other = draw.sample(SIGNS, 2)
     name = "".join(draw.choice(string.ascii_lowercase) for _ in range(7))
     question = (
         f"A {age}-year-old {draw.choice(['baker', 'farmer', 'teacher'])} from {name.title()} presents with {sign} and "
@@ -41,7 +42,8 @@ def judged(tmp_path, items, texts, **keys):
 
 def spoken(one):
     """An item as a web page shows it."""
-    return "\n".join([one["context"], one["question"], *(f"{k}. {c}" for k, c in zip("ABCD", one["choices"], strict=False))])
+    choices = [f"{letter}. {choice}" for letter, choice in zip("ABCD", one["choices"], strict=False)]
+    return "\n".join([one["context"], one["question"], *choices])
 
 
 def normalised(text):
@@ -78,7 +80,7 @@ def test_planted_items_are_found_and_named(tmp_path, plant, recall):
             continue
         evidence = json.loads(evidence)
         assert evidence.keys() == {"benchmark", "item", "score", "text"}
-        assert evidence["text"] in text and len(evidence["text"]) > 20
+        assert evidence["text"] in text and len(evidence["text"].split()) >= 3
         assert 0.65 <= evidence["score"] <= 1 and evidence["benchmark"] == "exam"
         right += text == texts[int(evidence["item"][1:])]
     assert right >= 95 * recall
@@ -103,7 +105,12 @@ def test_an_item_that_is_all_passage_is_found(tmp_path):
 def test_short_questions_count_with_their_choices_only(tmp_path):
     choices = ["open it with a small key", "cover it with wet newspaper", "paint it twice", "sell it"]
     items = [item(0, question="Old cedar dresser", choices=choices), item(1, question="What causes gout?", choices=[])]
-    texts = [host(1, spoken(items[0])), host(2, "Old cedar dresser"), host(3, "What causes gout?"), host(4, items[0]["question"])]
+    texts = [
+        host(1, spoken(items[0])),
+        host(2, "Old cedar dresser"),
+        host(3, "What causes gout?"),
+        host(4, items[0]["question"]),
+    ]
     assert judged(tmp_path, items, texts)["reason"].to_list() == ["contaminated", None, None, None]
 
 
@@ -125,7 +132,8 @@ def test_items_of_one_template_are_told_apart(tmp_path):
 def test_texts_that_share_a_phrase_or_the_form_are_kept(tmp_path):
     items = [item(number) for number in range(50)]
     texts = [host(k, " ".join(one["question"].split()[:8])) for k, one in enumerate(items)]
-    texts += [host(100 + k, spoken(item(1000 + k))) for k in range(50)]
+    others = [item(k, question=f"Which of these does {sentences(k, 1)}", choices=items[k]["choices"]) for k in range(50)]
+    texts += [host(100 + k, spoken(other)) for k, other in enumerate(others)]
     assert judged(tmp_path, items, texts)["reason"].null_count() == 100
 
 

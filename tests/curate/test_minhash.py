@@ -49,7 +49,9 @@ def test_datasketch_lsh_serves_our_rows():
 
 
 def test_short_documents():
-    rows = signatures(pl.Series(["one two three", "One, two: three!", "one two four", "", "...", "one two three four five six"]))
+    rows = signatures(
+        pl.Series(["one two three", "One, two: three!", "one two four", "", "...", "one two three four five six"])
+    )
     assert np.array_equal(rows[0], rows[1])
     assert (rows[0] == rows[2]).mean() < 0.1
     assert (rows[3] == EMPTY).all() and (rows[4] == EMPTY).all()

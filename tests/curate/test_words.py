@@ -74,7 +74,16 @@ def test_what_differs_stays_different(one, other):
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("你好世界", 4), ("東京tokyo大阪", 5), ("สวัสดี", 6), ("𠀀𠀁 x", 3), ("हिन्दी भाषा", 2), ("한국어 문서", 2), ("", 0), ("… — \n", 0)],
+    [
+        ("你好世界", 4),
+        ("東京tokyo大阪", 5),
+        ("สวัสดี", 6),
+        ("𠀀𠀁 x", 3),
+        ("हिन्दी भाषा", 2),
+        ("한국어 문서", 2),
+        ("", 0),
+        ("… — \n", 0),
+    ],
 )
 def test_number_of_words(text, count):
     assert len(hashes_of([text])[0]) == count
@@ -104,7 +113,10 @@ def test_documents_keep_their_places():
     for column in (sliced, in_chunks, from_polars):
         [(first, hashes, starts)] = list(word_hashes(column))
         assert first == 0
-        assert [hashes[low:high].tolist() for low, high in zip(starts[:-1], starts[1:], strict=True)] == [*together[:20], []]
+        assert [hashes[low:high].tolist() for low, high in zip(starts[:-1], starts[1:], strict=True)] == [
+            *together[:20],
+            [],
+        ]
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=80))

@@ -5,13 +5,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from eval import held_out, hugging_face
 from eval import run as eval_run
 from pipelines import config
+from tests.eval import small_run
 
 REPO = Path(eval_run.__file__).parents[1]
 
@@ -49,9 +49,9 @@ def test_two_runs_write_the_same_bytes(trained_run: Path) -> None:
     assert (trained_run / "eval" / "scores.json").read_bytes() == first
 
 
-def test_a_model_from_scratch_has_no_base(trained_run: Path, small: ModuleType, tmp_path: Path) -> None:
+def test_a_model_from_scratch_has_no_base(trained_run: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "base")
-    scores = eval_run.score(small.pipeline(trained_run, tmp_path, init="scratch"))
+    scores = eval_run.score(small_run.pipeline(trained_run, tmp_path, init="scratch"))
     assert scores["base"] is None and scores["difference"] is None
     assert scores["trained"]["domain_bits_per_byte"] > 0
     assert "from scratch" in str(eval_run.table(scores).caption)
@@ -85,4 +85,5 @@ slow = {"torch", "transformers", "polars", "numba", "plotly"} & set(sys.modules)
 assert not slow, slow
 """
     for command in ("eval.run", "eval.report"):
-        subprocess.run([sys.executable, "-c", code.replace("eval.run", command)], check=True, cwd=REPO, capture_output=True)
+        one = code.replace("eval.run", command)
+        subprocess.run([sys.executable, "-c", one], check=True, cwd=REPO, capture_output=True)

@@ -23,6 +23,7 @@ def test_a_shared_shift_is_found_where_documents_differ_far_more() -> None:
     sizes, bits = sizes_and_bits(200, 1)
     noise = np.random.default_rng(2).normal(0, 0.01, 200) * sizes
     found = change_in_ratio(bits, sizes, bits - 0.05 * sizes + noise, sizes)
+    assert found.low is not None and found.high is not None
     assert found.verdict == "better" and found.low < found.change < found.high < 0
     assert found.change == pytest.approx(-0.05, abs=0.005)
     assert found.high - found.low < 0.02, "pairing must cancel what makes documents hard"

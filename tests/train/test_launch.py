@@ -101,6 +101,13 @@ def test_a_run_with_other_settings_is_refused_without_a_traceback(run: Path, fin
     assert "train.peak_lr was 0.003, is 0.0001" in output and "Traceback" not in output
 
 
+def test_a_run_that_diverges_stops_and_names_the_key(run: Path) -> None:
+    process = small.start(run, "--train.run", "diverging", "--peak-lr", "1e30", "--warmup-steps", "0")
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 2
+    assert "train.peak_lr: the loss is not a finite number at step 2" in output and "Traceback" not in output
+
+
 def test_the_export_loads_in_transformers_with_the_trainers_logits(run: Path, finished: tuple[Path, str]) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
 from tests.train import small
 from train import architecture, model
@@ -88,6 +91,28 @@ def test_attention_and_its_gradients_equal_a_masked_computation(heads: int, kv_h
     torch.testing.assert_close(out, expected.float())
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one.grad, other.grad.float())
+
+
+def test_random_weights_do_not_depend_on_the_number_of_ranks() -> None:
+    def parts(world: int, rank: int) -> torch.Tensor:
+        """What `rank` holds of a matrix [10, 3] and then of one [4, 4], drawn one after the other."""
+        dist.init_process_group("fake", rank=rank, world_size=world)
+        try:
+            torch.manual_seed(6)
+            mesh = init_device_mesh("cpu", (world,))
+            shards = [distribute_tensor(torch.zeros(shape), mesh, [Shard(0)]) for shape in ((10, 3), (4, 4))]
+            for shard in shards:
+                model.random_weights(shard, std=0.5)
+            return torch.cat([shard.to_local().flatten() for shard in shards])
+        finally:
+            dist.destroy_process_group()
+
+    whole = parts(1, 0)
+    first, second = whole[:30].view(10, 3), whole[30:].view(4, 4)
+    for rank in range(2):
+        expected = torch.cat([first.chunk(2)[rank].flatten(), second.chunk(2)[rank].flatten()])
+        assert torch.equal(parts(2, rank), expected)
+    assert whole.abs().max() <= 1 and 0.3 < whole.std() < 0.6
 
 
 def test_token_nats_and_their_gradient_are_those_of_cross_entropy() -> None:

@@ -28,8 +28,8 @@ class Perplexity(Stage, name="perplexity"):
     reference: str = "domain"
     """What the models are trained on: a pool (domain, replay) or a source by its name."""
     max_percentile: float | dict[str, float] = 95.0
-    """Percentile of a source's perplexities above which its documents go; one for all, or {source: percentile}, in which
-    a source not named keeps all. 100 turns it off."""
+    """Percentile of a source's perplexities above which its documents go; one for all, or {source: percentile}, in
+    which a source not named keeps all. 100 turns it off."""
     order: int = Field(5, ge=2, le=6)
     """Words per n-gram."""
     reference_bytes: int = Field(50_000_000, ge=1)
@@ -54,8 +54,8 @@ class Perplexity(Stage, name="perplexity"):
         total = sum(int(part.documents(["bytes"])["bytes"].sum()) for part in parts)
         if total == 0:
             raise ValueError(
-                f"{self.workspace.where}.reference: the earlier stages left no document of {self.reference!r}, so there "
-                "is nothing to train on. See removed/ for why, and loosen what dropped them."
+                f"{self.workspace.where}.reference: the earlier stages left no document of {self.reference!r}, so "
+                "there is nothing to train on. See removed/ for why, and loosen what dropped them."
             )
         share = min(1.0, self.reference_bytes * FOLDS / total)
         for fold in range(FOLDS):
@@ -81,9 +81,12 @@ class Perplexity(Stage, name="perplexity"):
             reasons: list[str | None] = []
             details: list[str | None] = []
             for value in frame["perplexity"]:
-                high = limit is not None and value is not None and value > limit
-                reasons.append("high_perplexity" if high else None)
-                details.append(detail(perplexity=round(value, 1), threshold=round(limit, 1)) if high else None)
+                if limit is None or value is None or value <= limit:
+                    reasons.append(None)
+                    details.append(None)
+                else:
+                    reasons.append("high_perplexity")
+                    details.append(detail(perplexity=round(value, 1), threshold=round(limit, 1)))
             scores = {"perplexity": frame["perplexity"].cast(pl.Float32)}
             yield Verdicts(pl.Series("reason", reasons, pl.String), pl.Series("detail", details, pl.String), scores)
 
@@ -113,8 +116,8 @@ class Perplexity(Stage, name="perplexity"):
             )
         if isinstance(self.max_percentile, dict) and (unknown := sorted(set(self.max_percentile) - set(sources))):
             raise ValueError(
-                f"{self.workspace.where}.max_percentile: there is no source {', '.join(unknown)}, so the threshold would "
-                f"never apply. Sources: {', '.join(sources)}."
+                f"{self.workspace.where}.max_percentile: there is no source {', '.join(unknown)}, so the threshold "
+                f"would never apply. Sources: {', '.join(sources)}."
             )
 
     def _reference_lines(self, part: Part, fold: int, share: float) -> pl.Series:

@@ -113,7 +113,7 @@ def unfinished(steps: list[Step]) -> list[Step]:
 
 def _stage(entry: Any, where: str) -> Stage:
     if isinstance(entry, str):
-        name, keys = entry, {}
+        name, keys = entry, dict[str, Any]()
     elif isinstance(entry, dict) and len(entry) == 1:
         name, keys = next(iter(entry.items()))
         keys = {} if keys is None else keys

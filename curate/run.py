@@ -6,7 +6,6 @@ before and the funnel after. A run that was killed goes on where it stopped; one
 
 import argparse
 import time
-from pathlib import Path
 from typing import Any
 
 from pipelines import cli, config

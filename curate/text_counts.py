@@ -20,9 +20,9 @@ NAMES = (
     "STOP_WORDS",
     "SENTENCES",
 )
-"""Columns of the counts: words with a letter or digit and their characters; blank-separated tokens except lone punctuation,
-and those with a letter; `#` and ellipses; non-empty lines, those that start with a bullet, those that end in an ellipsis; different stop
-words; sentence ends."""
+"""Columns of the counts: words with a letter or digit and their characters; blank-separated tokens except lone
+punctuation, and those with a letter; `#` and ellipses; non-empty lines, those that start with a bullet, those that end
+in an ellipsis; different stop words; sentence ends."""
 WORDS, CHARACTERS, TOKENS, ALPHABETIC, HASHES, ELLIPSES = 0, 1, 2, 3, 4, 5
 LINES, BULLET_LINES, ELLIPSIS_LINES, STOP_WORDS, SENTENCES = 6, 7, 8, 9, 10
 COUNTS = len(NAMES)

@@ -72,25 +72,32 @@ def score(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def table(scores: dict[str, Any]) -> Any:
-    """What was measured, a row per pool and source, as a rich table."""
+    """What was measured, a row per pool and source, for rich to print in 80 columns."""
+    from rich.console import Group
     from rich.table import Table
 
     counts = scores["held_out"]["documents"]
     about = f"Bits per byte on {counts['domain']:,} domain and {counts['general']:,} general held-out documents"
-    result = Table(title=about, caption=None if scores["base"] else "no base: the model was trained from scratch")
-    for heading in ("held-out text", "documents", "base", "trained", "change", "95 % interval", "verdict"):
-        result.add_column(heading, justify="left" if heading in ("held-out text", "verdict") else "right")
-    for group in scores["trained"]["groups"]:
-        trained = scores["trained"]["groups"][group]
-        cells = [group, f"{trained['documents']:,}", "", f"{trained['bits_per_byte']:.4f}", "", "", ""]
+    caption = "change: trained minus base; no change: the 95 % interval holds 0"
+    caption = caption if scores["base"] else "no base: the model was trained from scratch"
+    result = Table(box=None, pad_edge=False, collapse_padding=True)
+    headings = ("pool / source", "docs", "base", "trained", "change", "%", "95 % interval", "verdict")
+    for heading in headings if scores["base"] else ("pool / source", "docs", "trained"):
+        left = heading in ("pool / source", "verdict")
+        result.add_column(heading, justify="left" if left else "right", no_wrap=True)
+    for group, trained in scores["trained"]["groups"].items():
+        pool, _, source = group.partition("/")
+        cells = [f"  {source}" if source else pool, f"{trained['documents']:,}"]
         if scores["base"]:
             change = scores["difference"][group]
-            cells[2] = f"{scores['base']['groups'][group]['bits_per_byte']:.4f}"
-            cells[4] = f"{change['change']:+.4f} ({change['percent']:+.1f} %)"
-            cells[5] = "" if change["low"] is None else f"{change['low']:+.4f} to {change['high']:+.4f}"
-            cells[6] = change["verdict"]
-        result.add_row(*cells, style="bold" if "/" not in group else "")
-    return result
+            interval = "" if change["low"] is None else f"{change['low']:+.3f} to {change['high']:+.3f}"
+            cells += [f"{scores['base']['groups'][group]['bits_per_byte']:.3f}", f"{trained['bits_per_byte']:.3f}"]
+            verdict = change["verdict"].removesuffix(" documents")
+            cells += [f"{change['change']:+.3f}", f"{change['percent']:+.1f}", interval, verdict]
+        else:
+            cells.append(f"{trained['bits_per_byte']:.3f}")
+        result.add_row(*cells, style="" if source else "bold")
+    return Group(about, result, f"[dim]{caption}[/dim]")
 
 
 def _models(pipeline: Pipeline, export: Path) -> dict[str, Path]:

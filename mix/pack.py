@@ -4,10 +4,11 @@ Best-fit-decreasing in windows of 65,536 documents (the packing of arXiv 2404.10
 into the fullest row that still has space for it. Only a document longer than a row is cut: into pieces of exactly a row
 and a remainder. Every token gets exactly one place.
 
-1M documents with log-normal lengths, rows of 4096: 0.06 s on one busy core, padding 0.007 %. The fullest row that fits is
-found in a bitmap over free space with a summary of its words, so a row costs the same whatever seq_len is. Where most
-documents are a little longer than half a row, no two fit together and best fit leaves what they leave: choose a
-seq_len well above the common document length (PubMed abstracts in rows of 512 leave 10 % padding, in rows of 1024 0.4 %).
+1M documents with log-normal lengths, rows of 4096: 0.07 s of processor time on a busy core, padding 0.007 %. The
+fullest row that fits is found in a bitmap over free space with a summary of its words, so a piece costs the same
+whatever seq_len is. Where most documents are a little longer than half a row, no two fit together and best fit leaves
+what they leave: choose a seq_len well above the common document length (PubMed abstracts in rows of 512 leave 10 %
+padding, in rows of 1024 0.4 %).
 """
 
 from dataclasses import dataclass

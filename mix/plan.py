@@ -12,8 +12,8 @@ rounding in integers, so nothing drifts at any position). Pools part at the root
 - inside a pool, sources are dealt by their numbers of rows, so that they run out together: each time the pool is used
   up, every source has been used up exactly. In between a source is less than 1.7 rows from its share of the pool's
   rows, for any number of sources (`Plan.error_bounds` has the figure of this plan; mix.tree has the reason). One row
-  in every batch cannot be had: for three or more sources no order keeps every run of rows that even, but for a few
-  weights (A. S. Fraenkel's conjecture on balanced sequences).
+  in every run of rows, as for pools, is not to be had: by A. S. Fraenkel's conjecture on balanced sequences no order
+  of three or more sources is that even, but for a few weights.
 
 Which row: the n-th row taken from a source of R rows is row permutation(n mod R) of epoch n div R, where the
 permutation is a Feistel network over the bits of R, walked until it lands below R (Black and Rogaway 2002, cycle

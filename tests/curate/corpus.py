@@ -30,9 +30,9 @@ def sentences(seed: int, count: int) -> str:
     """English text that differs from seed to seed: a made-up name in every sentence keeps documents apart."""
     draw = random.Random(seed)
     name = lambda: "".join(draw.choice("bdfgklmnprstvz") + draw.choice("aeiou") for _ in range(3)).title()  # noqa: E731
+    pick = draw.choice
     return " ".join(
-        f"{draw.choice(SUBJECTS)} {name()} {draw.choice(VERBS)} {draw.choice(OBJECTS)} of {name()} {draw.choice(ENDINGS)}."
-        for _ in range(count)
+        f"{pick(SUBJECTS)} {name()} {pick(VERBS)} {pick(OBJECTS)} of {name()} {pick(ENDINGS)}." for _ in range(count)
     )
 
 

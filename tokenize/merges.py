@@ -90,7 +90,7 @@ def learn(
         gain = gone * (1 - (left >= first_new) - (right >= first_new))
         if limits.max_general_share < 1 and (
             gone * limits.domain_tokens > count * limits.general_tokens
-            or covered + gain > max(covered, limits.max_general_share * (general_tokens - gone))
+            or (gain >= 0 and covered + gain > limits.max_general_share * (general_tokens - gone))
         ):
             del counts[(left, right)]
             skipped += 1

@@ -1,8 +1,9 @@
 """Pre-tokens: the stretches a tokenizer looks at one by one, so tokens never cross their borders.
 
 Byte-level tokenizers (GPT-2, NeoX, Llama 3, Qwen) cut text by a pattern. SentencePiece tokenizers (Llama 2, Mistral)
-replace each space by the word mark "▁" and often cut nothing at all; there a pre-token is a word with its marks,
-because no piece of theirs has a mark behind a letter.
+replace each space by the word mark "▁" and often cut nothing at all: their trainer kept pieces apart instead, at word
+marks, single digits, changes from letters to signs. There text is cut between two kinds of character wherever no piece
+of the vocabulary holds them side by side, so that new pieces keep to the rules the old ones were made by.
 
 White space that the tokenizer takes out as an added token (NeoX's runs of spaces) is counted as plain text here: counts
 are for choosing new tokens, and what they are chosen for does not contain such runs.
@@ -12,15 +13,17 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 import polars as pl
 from tokenizers import Tokenizer
 
 MARK = "▁"
 """SentencePiece's word mark, which stands for a space."""
-_BEFORE_MARKS = re.compile(f"{MARK}*[^{MARK}]+|{MARK}+")
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
@@ -87,6 +90,7 @@ class Pretokens:
         self.names = {index: token for token, index in self.tokenizer.get_vocab(with_added_tokens=True).items()}
         """Token id -> the token as tokenizer.json writes it, added tokens included."""
         self._marked = marks_words(self.description)
+        self._joined = _joined_kinds(self.description, self.names.values()) if self._marked else frozenset()
         self._splits: dict[str, list[str]] = extends._splits if extends else {}
         self._tokens: dict[str, list[int]] = {}
 
@@ -112,7 +116,12 @@ class Pretokens:
             return pieces
         if inside:
             pieces[0] = pieces[0].partition(".")[2]
-        return [word for piece in pieces for word in _BEFORE_MARKS.findall(piece)]
+        return [word for piece in pieces for word in self._cut_between_kinds(piece)]
+
+    def _cut_between_kinds(self, text: str) -> list[str]:
+        kinds = [_kind(character) for character in text]
+        cuts = [k for k in range(1, len(text)) if (kinds[k - 1], kinds[k]) not in self._joined]
+        return [text[start:end] for start, end in pairwise([0, *cuts, len(text)]) if end > start]
 
     def tokens(self, pretoken: str) -> list[int]:
         """The token ids of a pre-token."""
@@ -137,6 +146,27 @@ class Pretokens:
     def readable(self, tokens: Iterable[int]) -> list[str]:
         """Tokens as text; bytes that are no whole character are written \\xNN."""
         return [readable(self.names[token], self.description) for token in tokens]
+
+
+def _joined_kinds(description: dict[str, Any], tokens: Iterable[str]) -> frozenset[tuple[str, str]]:
+    """Pairs of kinds of character that a piece of a SentencePiece vocabulary holds side by side.
+
+    A mark behind anything but a mark is left out: documents are cut into chunks there.
+    """
+    special = {added["content"] for added in description.get("added_tokens", [])}
+    special.add(str(description["model"].get("unk_token")))
+    pieces = [token for token in tokens if token not in special and not is_byte_piece(token)]
+    pairs = {(_kind(left), _kind(right)) for piece in pieces for left, right in pairwise(piece)}
+    return frozenset((left, right) for left, right in pairs if right != "mark" or left == "mark")
+
+
+@cache
+def _kind(character: str) -> str:
+    """mark, letter (with its combining signs), digit, number (as ² and Ⅳ) or other."""
+    if character == MARK:
+        return "mark"
+    found = category(character)
+    return "digit" if found == "Nd" else {"L": "letter", "M": "letter", "N": "number"}.get(found[0], "other")
 
 
 def readable(token: str, description: dict[str, Any]) -> str:

@@ -37,7 +37,9 @@ def main() -> None:
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pl.DataFrame({"id": [str(number) for number in range(len(texts))], "text": texts}).write_parquet(folder / "in.parquet")
+        pl.DataFrame({"id": [str(number) for number in range(len(texts))], "text": texts}).write_parquet(
+            folder / "in.parquet"
+        )
         kept: dict[str, np.ndarray] = {}
         contenders: dict[str, Callable[[], None]] = {
             "palimpsest": lambda: kept.update(palimpsest=ours(folder)),
@@ -45,10 +47,14 @@ def main() -> None:
             "datatrove": lambda: kept.update(datatrove=datatrove(folder)),
         }
         chosen = {name: call for name, call in contenders.items() if name not in options.without}
-        rows: dict[str, dict[str, object]] = {name: {**taken} for name, taken in interleaved(chosen, options.rounds).items()}
+        rows: dict[str, dict[str, object]] = {
+            name: {**taken} for name, taken in interleaved(chosen, options.rounds).items()
+        }
     for name, row in rows.items():
         row |= {"MB/s": megabytes / row["median_s"]} | quality(kept[name], pairs)  # type: ignore[operator]
-    report("near_dedup", f"{len(texts):,} documents, {megabytes:.0f} MB, {len(pairs):,} pairs of J >= .7, one core", rows)
+    report(
+        "near_dedup", f"{len(texts):,} documents, {megabytes:.0f} MB, {len(pairs):,} pairs of J >= .7, one core", rows
+    )
 
 
 def corpus(data: Path, sources: int) -> list[str]:
@@ -80,7 +86,9 @@ def similar_pairs(texts: list[str]) -> pl.DataFrame:
     for band in range(28):
         keys = np.ascontiguousarray(rows[:, 4 * band : 4 * band + 4]).view("V16").ravel()
         groups = pl.DataFrame({"key": pl.Series([bytes(key) for key in keys], dtype=pl.Binary)}).with_row_index()
-        for [members] in groups.group_by("key").agg("index").filter(pl.col("index").list.len() > 1).select("index").iter_rows():
+        for [members] in (
+            groups.group_by("key").agg("index").filter(pl.col("index").list.len() > 1).select("index").iter_rows()
+        ):
             members = np.array([one for one in members if rows[one, 0] != EMPTY])
             for place, one in enumerate(members):
                 later = members[place + 1 :]
@@ -106,7 +114,10 @@ def quality(kept: np.ndarray, pairs: pl.DataFrame) -> dict[str, float]:
     removed = int((~kept).sum())
     with_partner = pl.concat([pairs.filter(~pl.col("kept_a"))["a"], pairs.filter(~pl.col("kept_b"))["b"]]).n_unique()
     with_kept = pl.concat(
-        [pairs.filter(~pl.col("kept_a") & pl.col("kept_b"))["a"], pairs.filter(~pl.col("kept_b") & pl.col("kept_a"))["b"]]
+        [
+            pairs.filter(~pl.col("kept_a") & pl.col("kept_b"))["a"],
+            pairs.filter(~pl.col("kept_b") & pl.col("kept_a"))["b"],
+        ]
     ).n_unique()
     return {
         "recall J>=.8": 1 - both,
@@ -153,7 +164,12 @@ def datatrove(folder: Path) -> np.ndarray:
     """Its four stages in one process; words by str.split."""
     from datatrove.executor import LocalPipelineExecutor
     from datatrove.pipeline.dedup import MinhashDedupSignature
-    from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter
+    from datatrove.pipeline.dedup.minhash import (
+        MinhashConfig,
+        MinhashDedupBuckets,
+        MinhashDedupCluster,
+        MinhashDedupFilter,
+    )
     from datatrove.pipeline.readers import ParquetReader
     from datatrove.pipeline.writers import ParquetWriter
     from datatrove.utils.hashing import HashConfig

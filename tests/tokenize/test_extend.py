@@ -181,6 +181,21 @@ def test_sentencepiece_is_extended(sentencepiece: Path, extended_sentencepiece: 
     assert written["tokens_after"]["domain"] == after < 0.9 * before
 
 
+def test_sentencepiece_keeps_apart_what_its_pieces_keep_apart(sentencepiece: Path, tmp_path: Path) -> None:
+    result = extend(sentencepiece, ["kalo 2024, mi 2024; " * 50], [], 30, 0.01, tmp_path / "out")
+    tokens = [one["token"] for one in result["new_tokens"]]
+    assert tokens and not any(character.isdigit() for token in tokens for character in token)
+
+
+def test_a_tokenizer_without_pre_tokenizer_or_decoder(sentencepiece: Path, tmp_path: Path) -> None:
+    description = json.loads((sentencepiece / "tokenizer.json").read_text())
+    description["decoder"] = None
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "tokenizer.json").write_text(json.dumps(description))
+    result = extend(tmp_path / "base", DOMAIN, GENERAL, 10, 0.01, tmp_path / "out")
+    assert len(result["new_tokens"]) == 10 and result["checks"]["round_trip_failures"] == 0
+
+
 def test_ignore_merges_is_kept_and_extended(base: Path, tmp_path: Path) -> None:
     description = json.loads((base / "tokenizer.json").read_text())
     description["model"]["ignore_merges"] = True
@@ -280,6 +295,24 @@ def test_published_tokenizers_on_real_text(name: str, real_data: Path, tmp_path:
         assert len(other.ids) <= len(one.ids), text
         assert old.decode(one.ids, skip_special_tokens=False) == new.decode(other.ids, skip_special_tokens=False)
     assert length(new, domain) < 0.97 * length(old, domain)
+
+
+def test_mistrals_sentencepiece_on_real_text(real_data: Path, tmp_path: Path) -> None:
+    from gigatoken._load.sentencepiece import sentencepiece_to_tokenizer_json
+
+    model = (real_data / "tokenizers" / "mistral_v3.sentencepiece.model").read_bytes()
+    (tmp_path / "mistral").mkdir()
+    described = sentencepiece_to_tokenizer_json(model)
+    text = described if isinstance(described, str) else described.decode()
+    (tmp_path / "mistral" / "tokenizer.json").write_text(text, encoding="utf-8")
+    domain = read(real_data / "domain" / "abstracts.jsonl.gz", 1000)
+    general = read(real_data / "general" / "gov_web.jsonl.gz", 100)
+    result = extend(tmp_path / "mistral", domain, general, 200, 0.01, tmp_path / "out")
+    assert len(result["new_tokens"]) == 200 and result["general_share"] <= 0.01
+    old, new = open_tokenizer(tmp_path / "mistral"), open_tokenizer(tmp_path / "out")
+    assert result["tokens_after"]["domain"] == length(new, domain) < 0.9 * length(old, domain)
+    for one, other in zip(old.encode_batch_fast(general), new.encode_batch_fast(general), strict=True):
+        assert len(other.ids) <= len(one.ids)
 
 
 def test_torchtitans_test_tokenizer_is_refused(real_data: Path, tmp_path: Path) -> None:

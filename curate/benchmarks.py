@@ -26,11 +26,14 @@ class BenchmarkItem:
 
     @property
     def lead(self) -> str:
-        """The text that gives the item away: its question; without one, or with one of a word or two, all of it."""
+        """The text that gives the item away: its question, with the choices where it is short and has no passage.
+
+        An item without a question is all passage.
+        """
         if not self.question.strip():
             return f"{self.context}\n{self.answer_text}"
-        if len(re.findall(r"\w+", self.question)) < _SHORTEST_QUESTION:
-            return "\n".join([self.context, self.question, *self.choices])
+        if not self.context.strip() and len(re.findall(r"\w+", self.question)) < _SHORTEST_QUESTION:
+            return "\n".join([self.question, *self.choices])
         return self.question
 
     @property

@@ -11,7 +11,7 @@ from curate.files import read_json, write_json
 from curate.stage import Stage, Verdicts, detail
 
 if TYPE_CHECKING:
-    from curate.contamination import Index
+    from curate.contamination_index import Index
 
 BACKGROUND_PARTS = 64
 BACKGROUND_DOCUMENTS = 8000
@@ -52,7 +52,8 @@ class Decontaminate(Stage, name="decontaminate"):
 
     def prepare(self) -> None:
         """Read the items, count how rare words are in a sample of the documents, write the index."""
-        from curate.contamination import build, scan
+        from curate.contamination import scan
+        from curate.contamination_index import build
 
         items = read_items(self.workspace.benchmarks, self.workspace.where)
         background = pl.concat(list(self._background()))
@@ -86,7 +87,7 @@ class Decontaminate(Stage, name="decontaminate"):
     def _load(self) -> "Index":
         """The index, read once per process."""
         if self._index is None:
-            from curate.contamination import Index
+            from curate.contamination_index import Index
 
             self._items = read_json(self.workspace.folder / "items.json")
             self._index = Index.load(self.workspace.folder / "index.npz")

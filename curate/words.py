@@ -1,18 +1,14 @@
 """Words of a document as 64-bit hashes, the same for every way of writing them.
 
-Folding, defined by `_folded` and `_ascii`: lower case (full case folding), accents removed, compatibility forms
-unfolded (full-width letters, ligatures), everything that is no letter, mark or digit separates words. Characters of
-scripts written without spaces (Chinese, Japanese, Thai, ...) are a word each. Digit runs either become one digit,
-which ends the word (`15mg` and `2.5 MG` hold the same words), or stay as they are.
+Characters are folded as `curate.folding` says. Digit runs either become one digit, which ends the word (`15mg` and
+`2 MG` hold the same words), or stay as they are.
 
 Two passes over a block that stays in the cache: bytes are classified (ASCII, vectorised) and only where a block holds
 other characters rewritten through a table of code points; then words are hashed eight bytes at a time.
 0.9 GB/s on one core for English text; 0.3 GB/s where every character is outside ASCII.
 """
 
-import unicodedata
 from collections.abc import Iterator
-from functools import cache
 
 import numpy as np
 import polars as pl
@@ -21,6 +17,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from curate.folding import CODE_POINTS, folding_table
+
 PADDING = 64
 """Zeros behind a folded block, so that it can be read 64 bytes at a time."""
 BLOCK = 1 << 14
@@ -28,19 +26,7 @@ BLOCK = 1 << 14
 GROUP = 1 << 19
 """Bytes of text whose words are handed out together, so that they are still in the cache when they are used."""
 
-_CODE_POINTS = 0x20000
 _DIGIT = 1
-_UNSPACED = (
-    (0x0E00, 0x0EFF),  # Thai, Lao
-    (0x1000, 0x109F),  # Myanmar
-    (0x1780, 0x17FF),  # Khmer
-    (0x2E80, 0x31FF),  # radicals, kana, bopomofo
-    (0x3400, 0x4DBF),  # Han extension A
-    (0x4E00, 0x9FFF),  # Han
-    (0xF900, 0xFAFF),  # Han compatibility
-    (0x1B000, 0x1B16F),  # kana supplements
-)
-
 Words = tuple[int, np.ndarray, np.ndarray]
 
 
@@ -60,7 +46,7 @@ def word_hashes(texts: pl.Series | pa.Array, keep_digits: bool = False) -> Itera
         if len(hashes) < size + 1:
             hashes = np.empty(size + 1, np.uint64)
         starts = np.empty(last - first + 1, np.int64)
-        _hash_words(data, offsets[first : last + 1], keep_digits, *_table(), hashes, starts)
+        _hash_words(data, offsets[first : last + 1], keep_digits, *folding_table(), hashes, starts)
         yield first, hashes[: starts[-1]], starts
         first = last
 
@@ -93,64 +79,8 @@ def _read_only(array: np.ndarray) -> np.ndarray:
 def find_words(text: str, first: int, last: int) -> tuple[int, int]:
     """Where words first..last-1 of `text`, with digits kept, begin and end: byte offsets in its UTF-8."""
     data = np.frombuffer(text.encode() or b" ", np.uint8)
-    begin, end = _find_words(data, first, last, *_table())
+    begin, end = _find_words(data, first, last, *folding_table())
     return int(begin), int(end)
-
-
-@cache
-def _table() -> tuple[np.ndarray, np.ndarray]:
-    """Folded bytes of every code point below 0x20000: those of c are bytes[starts[c] : starts[c + 1]].
-
-    0 separates words, nothing drops the character, digits are ASCII digits.
-    """
-    folded = [_folded(code) for code in range(_CODE_POINTS)]
-    starts = np.zeros(_CODE_POINTS + 1, np.int32)
-    np.cumsum([len(one) for one in folded], out=starts[1:])
-    return starts, np.frombuffer(b"".join(folded), np.uint8)
-
-
-def _folded(code: int) -> bytes:
-    """Folded UTF-8 of one code point, at most twice as long as its own."""
-    if 0xAC00 <= code <= 0xD7A3:  # Hangul syllables fold to themselves
-        return chr(code).encode()
-    if any(low <= code <= high for low, high in _UNSPACED):
-        return b"\0" + _letters(chr(code)).encode() + b"\0" if _is_word(chr(code)) else b"\0"
-    if 0xD800 <= code <= 0xDFFF:
-        return b"\0"
-    character = chr(code)
-    if unicodedata.category(character) in ("Cf", "Mn", "Me") and not _is_word(character):
-        return b""
-    if character.isascii():
-        return character.lower().encode() if character.isalnum() else b"\0"
-    if not _is_word(character):
-        return b"\0"
-    folded = _letters(character).encode()
-    return folded if len(folded) <= 2 * len(character.encode()) else character.encode()
-
-
-def _letters(character: str) -> str:
-    """Case folded, compatibility forms unfolded, accents removed, digits as ASCII, other signs as separators."""
-    parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
-    kept = unicodedata.normalize("NFC", "".join(part for part in parts if not _is_accent(part)))
-    return "".join(_digit(part) if part.isdigit() else part if _is_word(part) else "\0" for part in kept)
-
-
-def _is_word(character: str) -> bool:
-    return unicodedata.category(character)[0] in "LN" or (
-        unicodedata.category(character)[0] == "M" and not _is_accent(character)
-    )
-
-
-def _is_accent(character: str) -> bool:
-    """Accents and vowel points; the vowel signs of Indic scripts and their like are letters to us."""
-    kind = unicodedata.combining(character)
-    return (
-        10 <= kind <= 36 or kind >= 200 or unicodedata.category(character) == "Me" or 0xFE00 <= ord(character) <= 0xFE0F
-    )
-
-
-def _digit(character: str) -> str:
-    return str(unicodedata.digit(character))
 
 
 @intrinsic
@@ -275,7 +205,7 @@ def _unicode(data, begin, end, keep_digits, table_starts, table_bytes, folded, o
         in_run = run_end == i or (i > 0 and np.uint8(data[begin + i - 1] - np.uint8(48)) < np.uint8(10))
         code, after = _code_point(data, begin + i)
         i = after - begin
-        if code < _CODE_POINTS:
+        if code < CODE_POINTS:
             for k in range(table_starts[code], table_starts[code + 1]):
                 byte = table_bytes[k]
                 digit = not keep_digits and np.uint8(byte - np.uint8(48)) < np.uint8(10)
@@ -290,7 +220,7 @@ def _unicode(data, begin, end, keep_digits, table_starts, table_bytes, folded, o
         else:  # Han extensions are a word each, private characters separate
             out[o] = np.uint8(0)
             o += 1
-            if code < 2 * _CODE_POINTS:
+            if code < 2 * CODE_POINTS:
                 for k in range(after - 4, after):
                     out[o] = data[k]
                     o += 1
@@ -381,9 +311,9 @@ def _find_words(data, first, last, table_starts, table_bytes):  # type: ignore[n
     i = 0
     while i < data.shape[0]:
         code, after = _code_point(data, i)
-        known = code < _CODE_POINTS
+        known = code < CODE_POINTS
         # beyond the table a Han character is a word of its own (separator, letter, separator), others separate
-        unknown = 3 if code < 2 * _CODE_POINTS else 1
+        unknown = 3 if code < 2 * CODE_POINTS else 1
         for k in range(table_starts[code] if known else 0, table_starts[code + 1] if known else unknown):
             separator = table_bytes[k] == 0 if known else k != 1
             if separator:

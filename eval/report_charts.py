@@ -45,7 +45,7 @@ def figure(
             "name": name,
             "x": steps,
             "y": values,
-            "line": {"color": colour, "width": 2},
+            "line": {"color": colour, "width": 2 if few else 1.2},
             "marker": {"size": 5},
         }
         for name, colour, steps, values in drawn

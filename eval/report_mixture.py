@@ -31,7 +31,7 @@ def tokenizer(run: Run) -> Markup:
             rows.append((pool, "extended", *_figures(after[pool])))
     headings = ("pool", "tokenizer", "tokens", "tokens per word", "bytes per token", "terms split in 4 or more")
     body = table(headings, rows, range(2, 6))
-    return section("tokenizer", title, about, _decision(run), body, _most_split(before), _new_tokens(run))
+    return section("tokenizer", title, about, _decision(run), body, _most_split(before, bool(after)), _new_tokens(run))
 
 
 def _figures(figures: dict[str, Any]) -> tuple[Figure, ...]:
@@ -52,13 +52,14 @@ def _decision(run: Run) -> Markup:
     return html("<p>{}</p>{}", verdict, listed)
 
 
-def _most_split(pools: dict[str, Any]) -> Markup:
+def _most_split(pools: dict[str, Any], extended: bool) -> Markup:
     terms = pools.get("domain", {}).get("most_split", [])[:MOST_SPLIT]
     if not terms:
         return EMPTY
     rows = [(term["term"], count(term["count"]), count(term["tokens"]), " · ".join(term["pieces"])) for term in terms]
     shown = table(("term", "times", "tokens", "pieces"), rows, (1, 2))
-    return html("<h3>Domain terms that cost the most tokens, before extension</h3>{}", shown)
+    when = ", before extension" if extended else ""
+    return html("<h3>Domain terms that cost the most tokens{}</h3>{}", when, shown)
 
 
 def _new_tokens(run: Run) -> Markup:
@@ -81,7 +82,7 @@ def mixture(run: Run) -> Markup:
     about = (
         f"What the batches were asked to hold, and what the plan deals to {budget['steps']:,} steps of "
         f"{budget['global_batch']} rows of {plan['seq_len']} tokens. An epoch is one pass over all rows of a source; "
-        "padding is room that no document filled; a cut document is longer than a row and goes on in another, whole."
+        "padding is room that no document filled; a cut document is longer than a row and goes on in another."
     )
     pools = [
         (

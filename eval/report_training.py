@@ -59,7 +59,8 @@ def scores(run: Run) -> Markup:
     base, trained, difference = run.scores["base"], run.scores["trained"], run.scores["difference"]
     rows = []
     for name, group in trained["groups"].items():
-        row: list[Any] = [name, Figure(group["bits_per_byte"], f"{group['bits_per_byte']:.4f}")]
+        shown = name if "/" in name else html("<strong>{}</strong>", name)
+        row: list[Any] = [shown, Figure(group["bits_per_byte"], f"{group['bits_per_byte']:.4f}")]
         if base:
             before, change = base["groups"][name]["bits_per_byte"], difference[name]
             row.insert(1, Figure(before, f"{before:.4f}"))
@@ -99,7 +100,7 @@ def _lede(run: Run) -> Markup:
     keys = run.pipeline
     scratch = keys.train.init == "scratch"
     text = html(
-        "{} <code>{}</code>, trained on {:.0f} % domain text and {:.0f} % replay of general text. ",
+        "{} <code>{}</code>, trained on {:.0f}&nbsp;% domain text and {:.0f}&nbsp;% replay of general text. ",
         "A model from scratch with the shape of" if scratch else "The base model",
         keys.model,
         100 * keys.mix.domain,

@@ -4,16 +4,12 @@ A checkpoint is a folder step-<n>. It counts from the moment its `.metadata` is 
 last; a run that was killed while saving goes on from the one before.
 """
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import train.platform  # noqa: F401  (before torchtitan)
 
 # isort: split
 from torchtitan.components.checkpointer import CheckpointManager
-
-FOLDER = "checkpoints"
 
 
 class Checkpoints(CheckpointManager):
@@ -28,9 +24,3 @@ class Checkpoints(CheckpointManager):
         if saved and last_step:
             self._purge_stale_checkpoints()
         return saved
-
-
-def newest_step(run: Path) -> int:
-    """Step of the newest whole checkpoint of a training run's folder, 0 where there is none."""
-    found = [re.fullmatch(r"step-(\d+)", path.parent.name) for path in (run / FOLDER).glob("step-*/.metadata")]
-    return max((int(match.group(1)) for match in found if match), default=0)

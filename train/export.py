@@ -10,13 +10,11 @@ import torch.distributed as dist
 from curate.files import write_json
 from tokenization.encode import special_ids
 from tokenization.folder import copy_companions
-from train.settings import Settings
+from train.settings import EXPORT, Settings
 from train.trainer import ContinuedTrainer
 
 # isort: split
 from torchtitan.components.checkpointer import MODEL, AsyncMode
-
-FOLDER = "export"
 
 
 def export(trainer: ContinuedTrainer, settings: Settings) -> Path:
@@ -24,8 +22,8 @@ def export(trainer: ContinuedTrainer, settings: Settings) -> Path:
 
     Every rank must call it: each writes its part of the weights.
     """
-    target = settings.folder / FOLDER
-    temporary = settings.folder / f".{FOLDER}.tmp"
+    target = settings.folder / EXPORT
+    temporary = settings.folder / f".{EXPORT}.tmp"
     first = dist.get_rank() == 0
     if first:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -32,14 +32,26 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit(2) from None  # every process finds the same; the first one says it
     if first:
         settings.remember(found)
-    if (found.folder / "export").is_dir():
+    export = found.folder / settings.EXPORT
+    if export.is_dir():
         if first:
-            print(f"{found.folder / 'export'}: is there, the run is finished after {pipeline.train.steps} steps.")
+            print(f"{export}: is there, the run is finished after {pipeline.train.steps} steps.")
         return
     _train(found, world, first)
 
 
+def _spin_briefly() -> None:
+    """Let torch's OpenMP threads sleep after 50 us of waiting for each other; to be called before torch is loaded.
+
+    By default they spin for milliseconds. On a machine with other work that makes two threads wait for each other's
+    turn at every operation: 110 tokens/s against 2,300 with this (2 cores, load 7).
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
 def _train(found: "Settings", world: int, first: bool) -> None:
+    _spin_briefly()
     import dataclasses
 
     import torch.distributed as dist
@@ -76,7 +88,7 @@ def show(found: "Settings", devices: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from train.checkpoints import newest_step
+    from train.settings import newest_step
 
     train, shape = found.pipeline.train, found.architecture
     rows = train.steps * train.global_batch

@@ -63,6 +63,8 @@ def prepare_process() -> None:
         os.environ.setdefault(name, value)
     if os.environ["WORLD_SIZE"] == "1" and "MASTER_PORT" not in os.environ:
         os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = "localhost", "0"
+    # torchtitan reads the learning rate of its scheduler this way at every resume.
+    warnings.filterwarnings("ignore", message="To get the last learning rate computed by the scheduler")
     warnings.filterwarnings("ignore", message="DTensor random operators may not have complete support on cpu")
     # torchtitan sets this one itself and warns where the launcher has set it.
     os.environ.pop("TORCH_NCCL_ASYNC_ERROR_HANDLING", None)

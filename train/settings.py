@@ -1,5 +1,7 @@
 """What a training run works with, found on disk and checked before any model is built; no torch is imported here."""
 
+import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from tokenization.encode import tokenizer_identity
 from train import architecture
 from train.architecture import Architecture
 
+CHECKPOINTS, EXPORT = "checkpoints", "export"
+"""Folders of a training run."""
 _MAY_CHANGE = ("train.run", "train.local_batch", "train.checkpoint_every", "train.keep_checkpoints")
 """Keys that a resumed run may set anew: they change neither the data nor, beyond rounding, the result."""
 
@@ -87,6 +91,11 @@ def resolve(pipeline: Pipeline) -> Settings:
             f"({shape.max_positions}). Build the mixture again with a mix.seq_len of at most that."
         )
     weights = None if scratch else base
+    if weights is not None and not any(weights.glob("*.safetensors")):
+        raise ValueError(
+            f"{weights}: has no *.safetensors, so there are no weights to continue. Name a model that comes as "
+            "safetensors, or set train.init: scratch for random weights."
+        )
     return Settings(pipeline, shape, base, weights, tokenizer, new_tokens, plan)
 
 
@@ -105,14 +114,16 @@ def check_batches(pipeline: Pipeline, world: int) -> None:
 
 
 def remember(settings: Settings) -> None:
-    """Write what the run is made with to config.json, or compare with what it was begun with.
+    """Write what the run is made with to config.json, or compare with what its checkpoints were made with.
 
     Raises ValueError naming the keys that differ.
     """
     path = settings.folder / "config.json"
     made_with = _made_with(settings)
-    if not path.exists():
-        write_json(path, made_with)
+    if not newest_step(settings.folder) and not (settings.folder / EXPORT).is_dir():
+        if not path.exists() or read_json(path) != made_with:
+            shutil.rmtree(settings.initial, ignore_errors=True)
+            write_json(path, made_with)
         return
     before = read_json(path)
     differing = [key for key in sorted({*before, *made_with}) if before.get(key) != made_with.get(key)]
@@ -123,6 +134,12 @@ def remember(settings: Settings) -> None:
             f"{path}: the training run {settings.pipeline.train.run!r} was begun with other settings ({changes}), so "
             f"its checkpoints cannot be gone on with. Choose another --train.run, or delete {settings.folder}."
         )
+
+
+def newest_step(run: Path) -> int:
+    """Step of the newest whole checkpoint of a training run's folder, 0 where there is none."""
+    found = [re.fullmatch(r"step-(\d+)", path.parent.name) for path in (run / CHECKPOINTS).glob("step-*/.metadata")]
+    return max((int(match.group(1)) for match in found if match), default=0)
 
 
 def model_folder(model: str) -> Path:

@@ -20,13 +20,13 @@ from torch.distributed.elastic.multiprocessing.errors import record
 import train.platform  # noqa: F401  (before torchtitan)
 from eval import held_out
 from train import loss, model
-from train.checkpoints import FOLDER, Checkpoints
+from train.checkpoints import Checkpoints
 from train.data import POOLS, MixtureLoader
 from train.platform import DEVICE
 from train.progress import Progress
 from train.records import Records
 from train.schedule import WarmupCosine
-from train.settings import Settings
+from train.settings import CHECKPOINTS, Settings
 
 # isort: split
 from torch.distributed.fsdp import FSDPModule
@@ -101,6 +101,8 @@ class ContinuedTrainer(Trainer):
         """Run folder."""
         eval_every: int
         """Steps between evaluations."""
+        eval_characters: int
+        """Characters of each held-out document, from its beginning; 0 takes it whole."""
         eval_documents: int
         """Held-out documents per pool; 0 turns evaluation off."""
 
@@ -117,7 +119,8 @@ class ContinuedTrainer(Trainer):
         self.progress = Progress(config.training.steps)
         if config.eval_documents:
             run = Path(config.run)
-            self.windows = held_out.load(run, run / "tokenizer", config.training.seq_len, config.eval_documents)
+            amount = config.eval_documents, config.eval_characters
+            self.windows = held_out.load(run, run / "tokenizer", config.training.seq_len, *amount)
 
     def init_distributed(self) -> ParallelDims:
         """The processes have met already: they had to agree on the weights before the model's size was known."""
@@ -272,6 +275,7 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
     return ContinuedTrainer.Config(
         run=str(settings.pipeline.folder),
         eval_every=evaluation.every,
+        eval_characters=evaluation.characters,
         eval_documents=evaluation.documents if evaluation.held_out else 0,
         model_spec=model.specification(settings.architecture),
         hf_assets_path="",
@@ -294,7 +298,7 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
         parallelism=ParallelismConfig(spmd_backend="partial_dtensor"),
         checkpoint=Checkpoints.Config(
             enable=True,
-            folder=FOLDER,
+            folder=CHECKPOINTS,
             interval=train.checkpoint_every,
             keep_latest_k=train.keep_checkpoints,
             last_save_model_only=False,

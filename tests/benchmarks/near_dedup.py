@@ -8,6 +8,8 @@ precision the share of removed documents that have a partner. datatrove's words 
 """
 
 import argparse
+import contextlib
+import io
 import random
 import re
 import shutil
@@ -82,7 +84,7 @@ def similar_pairs(texts: list[str]) -> pl.DataFrame:
     from curate.minhash import EMPTY, shingles, signatures
 
     rows = signatures(pl.Series(texts))
-    found = set()
+    found: set[tuple[int, int]] = set()
     for band in range(28):
         keys = np.ascontiguousarray(rows[:, 4 * band : 4 * band + 4]).view("V16").ravel()
         groups = pl.DataFrame({"key": pl.Series([bytes(key) for key in keys], dtype=pl.Binary)}).with_row_index()
@@ -198,7 +200,9 @@ def datatrove(folder: Path) -> np.ndarray:
         ([read, MinhashDedupFilter(input_folder=f"{work}/remove"), ParquetWriter(output_folder=f"{work}/out")], 1),
     ]
     for number, (steps, tasks) in enumerate(passes):
-        LocalPipelineExecutor(steps, tasks=tasks, workers=1, logging_dir=f"{work}/logs/{number}").run()
+        executor = LocalPipelineExecutor(steps, tasks=tasks, workers=1, logging_dir=f"{work}/logs/{number}")
+        with contextlib.redirect_stderr(io.StringIO()):
+            executor.run()
     left = pl.read_parquet(work / "out" / "*.parquet")["id"]
     return pl.read_parquet(folder / "in.parquet")["id"].is_in(left.implode()).to_numpy()
 

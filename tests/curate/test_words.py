@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import words
+from curate.folding import CODE_POINTS, folding_table
 from curate.words import find_words, word_hashes
 
 
@@ -87,6 +88,16 @@ def test_what_differs_stays_different(one, other):
 )
 def test_number_of_words(text, count):
     assert len(hashes_of([text])[0]) == count
+
+
+def test_folding_at_most_doubles_a_character():
+    starts, data = folding_table()
+    assert starts[-1] == len(data)
+    for code in range(CODE_POINTS):
+        if not 0xD800 <= code <= 0xDFFF:
+            assert starts[code + 1] - starts[code] <= 2 * len(chr(code).encode())
+    expanding = "\u0e33\u309f½ ß "
+    assert hashes_of([expanding * words.BLOCK])[0] == hashes_of([expanding])[0] * words.BLOCK
 
 
 def test_digits_may_be_kept():

@@ -54,6 +54,9 @@ def test_a_model_with_too_few_embedding_rows_is_refused(run: Path, tmp_path: Pat
 def test_a_missing_model_and_a_missing_mixture_are_named(run: Path, own_run: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="config.json: is not there"):
         settings.resolve(small.pipeline(run, tmp_path))
+    shutil.copy(base(run) / "config.json", tmp_path)
+    with pytest.raises(ValueError, match="has no .*safetensors"):
+        settings.resolve(small.pipeline(run, tmp_path))
     (own_run / "mixture.json").unlink()
     with pytest.raises(ValueError, match="mixture.json: is not there"):
         settings.resolve(small.pipeline(own_run, base(run)))
@@ -75,12 +78,18 @@ def test_a_run_with_other_settings_is_refused_by_key(own_run: Path, run: Path) -
     def remember(**changes: object) -> None:
         settings.remember(settings.resolve(small.pipeline(own_run, base(run), **changes)))
 
+    remember(peak_lr=1.0)
+    remember()  # nothing was trained yet, so nothing is lost
+    checkpoint = own_run / "train" / "main" / "checkpoints" / "step-5"
+    checkpoint.mkdir(parents=True)
+    remember(peak_lr=1.0)  # a checkpoint that was not finished does not count
     remember()
+    (checkpoint / ".metadata").touch()
     remember(local_batch=2, keep_checkpoints=3, checkpoint_every=7)
     with pytest.raises(ValueError) as error:
         remember(peak_lr=1e-4, steps=30)
     assert "train.peak_lr was 0.003, is 0.0001; train.steps was 24, is 30" in str(error.value)
-    assert "another --run name" in str(error.value)
+    assert "another --train.run" in str(error.value)
     remember(peak_lr=1e-4, run="other")
 
     path = own_run / "train" / "main" / "config.json"

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import re
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +31,7 @@ class BenchmarkItem:
         """
         if not self.question.strip():
             return f"{self.context}\n{self.answer_text}"
-        if not self.context.strip() and len(re.findall(r"\w+", self.question)) < _SHORTEST_QUESTION:
+        if not self.context.strip() and len(self.question.split()) < _SHORTEST_QUESTION:
             return "\n".join([self.question, *self.choices])
         return self.question
 

@@ -12,6 +12,8 @@ import numpy as np
 
 CODE_POINTS = 0x20000
 """Code points in the table. Beyond it up to 0x40000 lie Han characters, a word each; the rest separates."""
+HAS_DIGITS = 128
+_DIGITS = frozenset(b"0123456789")
 _UNSPACED = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x1000, 0x109F),  # Myanmar
@@ -26,14 +28,15 @@ _UNSPACED = (
 
 @cache
 def folding_table() -> tuple[np.ndarray, np.ndarray]:
-    """Folded bytes of every code point below 0x20000: those of c are bytes[starts[c] : starts[c + 1]].
+    """Folded bytes of every code point below 0x20000, and how many they are; made once a process, in .3 s.
 
-    0 separates words, nothing drops the character, digits are ASCII digits. Made once a process, in .3 s.
+    Values (uint64) hold the bytes from the lowest on: 0 separates words, digits are ASCII digits. Sizes (uint8) are 0
+    where the character is dropped; `HAS_DIGITS` is added where a digit is among the bytes.
     """
     folded = [_folded(code) for code in range(CODE_POINTS)]
-    starts = np.zeros(CODE_POINTS + 1, np.int32)
-    np.cumsum([len(one) for one in folded], out=starts[1:])
-    return starts, np.frombuffer(b"".join(folded), np.uint8)
+    values = np.array([one.ljust(8, b"\0") for one in folded], "S8").view("<u8").astype(np.uint64)
+    sizes = np.array([len(one) + (HAS_DIGITS if _DIGITS.intersection(one) else 0) for one in folded], np.uint8)
+    return values, sizes
 
 
 def _folded(code: int) -> bytes:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -88,7 +89,8 @@ def test_the_export_generates_text(run: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = run / "train" / "main" / "export"
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
     assert model.get_input_embeddings().weight.shape[0] >= len(tokenizer)
     made = model.generate(**tokenizer("The patient", return_tensors="pt"), max_new_tokens=5, do_sample=False)
     assert made.shape[1] > 5

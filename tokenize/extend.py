@@ -8,6 +8,13 @@ as they are. New merges rank behind the base's, so text is first cut exactly as 
 token fits: no document takes more tokens than it did. `add_tokens` has no such guarantee: it cuts text at the new token
 first, which breaks the tokens around it (tests/benchmarks/extend.py has both on the same text).
 
+GPT-2 + 2,000 tokens learned on 69 MB of biomedical text, measured on other documents (394 general ones):
+
+    continued merges                    domain -5.2 %, general -0.1 %, no general document longer, none unreachable
+    add_tokens, the same tokens         domain -0.5 %, general +1.8 %, 387 general documents longer
+    add_tokens, the costliest words     domain -5.8 %, general -0.2 %, 76 general documents longer
+    merges of a scratch BPE appended    domain -2.7 %, general -1.0 %, 698 tokens unreachable
+
 Not worth its rows on little text: a new row is an average at first, and is learned from the places where it is used.
 """
 

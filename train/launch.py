@@ -59,8 +59,8 @@ def _train(found: "Settings", world: int, first: bool) -> None:
     from train import architecture, platform
 
     platform.prepare_process()
+    from train.configure import configure, meet
     from train.export import export
-    from train.trainer import configure, meet
 
     meet()
     if found.needs_resizing:

@@ -65,7 +65,7 @@ def prepare_process() -> None:
         os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = "localhost", "0"
     # torchtitan reads the learning rate of its scheduler this way at every resume.
     warnings.filterwarnings("ignore", message="To get the last learning rate computed by the scheduler")
-    warnings.filterwarnings("ignore", message="DTensor random operators may not have complete support on cpu")
+    warnings.filterwarnings("ignore", message="DTensor .* may not have complete support on cpu")
     # torchtitan sets this one itself and warns where the launcher has set it.
     os.environ.pop("TORCH_NCCL_ASYNC_ERROR_HANDLING", None)
     torch.set_num_threads(_threads(int(os.environ["LOCAL_WORLD_SIZE"])))

@@ -19,52 +19,21 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 import train.platform  # noqa: F401  (before torchtitan)
 from eval import held_out
-from train import loss, model
-from train.checkpoints import Checkpoints
+from train import loss
 from train.data import POOLS, MixtureLoader
 from train.platform import DEVICE
 from train.progress import Progress
 from train.records import Records
-from train.schedule import WarmupCosine
-from train.settings import CHECKPOINTS, Settings
 
 # isort: split
 from torch.distributed.fsdp import FSDPModule
 from torchtitan.components.metrics import MetricsProcessor
-from torchtitan.components.optimizer import default_adamw
-from torchtitan.components.tokenizer import BaseTokenizer
-from torchtitan.config import CommConfig, DebugConfig, ParallelismConfig, TrainingConfig
 from torchtitan.distributed import ParallelDims
 from torchtitan.distributed import utils as dist_utils
-from torchtitan.observability import structured_logger
-from torchtitan.tools import utils
 from torchtitan.trainer import Trainer
 
 EVAL_BATCH = 8
 """Held-out windows per forward pass, whatever the number of ranks."""
-
-
-class NoTokenizer(BaseTokenizer):
-    """The rows are tokens already; torchtitan only wants to have built one."""
-
-    @dataclass(kw_only=True, slots=True)
-    class Config(BaseTokenizer.Config):
-        """Nothing to set."""
-
-    def __init__(self, config: Config, **_: Any):
-        super().__init__()
-
-    def encode(self, *args: Any, **options: Any) -> list[int]:
-        """Never called."""
-        raise AssertionError("the mixture is already encoded")
-
-    def decode(self, *args: Any, **options: Any) -> str:
-        """Never called."""
-        raise AssertionError("the mixture is already encoded")
-
-    def get_vocab_size(self) -> int:
-        """Never called."""
-        raise AssertionError("the mixture is already encoded")
 
 
 class StepFigures(MetricsProcessor):
@@ -265,66 +234,6 @@ class ContinuedTrainer(Trainer):
         """After the first step nothing slow is left to start, so a rank that hangs is noticed sooner."""
         seconds = self.config.comm.train_timeout_seconds
         dist_utils.set_pg_timeouts(timeout=timedelta(seconds=seconds), parallel_dims=self.parallel_dims)
-
-
-def configure(settings: Settings) -> ContinuedTrainer.Config:
-    """torchtitan's configuration of a run."""
-    structured_logger.init_structured_logger("train", "", enable=False)
-    train, weights = settings.pipeline.train, settings.weights
-    evaluation = settings.pipeline.eval
-    return ContinuedTrainer.Config(
-        run=str(settings.pipeline.folder),
-        eval_every=evaluation.every,
-        eval_characters=evaluation.characters,
-        eval_documents=evaluation.documents if evaluation.held_out else 0,
-        model_spec=model.specification(settings.architecture),
-        hf_assets_path="",
-        dump_folder=str(settings.folder),
-        loss=loss.chunked(len(POOLS), settings.plan.seq_len),
-        tokenizer=NoTokenizer.Config(),
-        dataloader=MixtureLoader.Config(run=str(settings.pipeline.folder), global_batch=train.global_batch),
-        metrics=StepFigures.Config(log_freq=1, disable_color_printing=True),
-        optimizer=default_adamw(lr=train.peak_lr, betas=(0.9, 0.95), weight_decay=train.weight_decay),
-        lr_scheduler=WarmupCosine.Config(warmup_steps=train.warmup_steps, min_lr_factor=train.floor),
-        training=TrainingConfig(
-            local_batch_size=train.local_batch,
-            global_batch_size=train.global_batch,
-            seq_len=settings.plan.seq_len,
-            steps=train.steps,
-            max_norm=train.max_grad_norm,
-            mixed_precision_param=train.dtype,
-            disable_cuda_graphs=True,
-        ),
-        parallelism=ParallelismConfig(spmd_backend="partial_dtensor"),
-        checkpoint=Checkpoints.Config(
-            enable=True,
-            folder=CHECKPOINTS,
-            interval=train.checkpoint_every,
-            keep_latest_k=train.keep_checkpoints,
-            last_save_model_only=False,
-            initial_load_model_only=weights is not None,
-            initial_load_in_hf=weights is not None,
-            initial_load_path=None if weights is None else str(weights.resolve()),
-        ),
-        activation_checkpoint=None,  # type: ignore[arg-type]
-        comm=communication(),
-        debug=DebugConfig(seed=train.seed, enable_structured_logging=False),
-    )
-
-
-def communication() -> CommConfig:
-    """How processes talk: gloo on the CPU, NCCL on GPUs, without torchtitan's flight recorder.
-
-    One process may take a while to resize a large model before the first step, and to copy files at the export; a
-    process that hangs longer than this is taken for dead.
-    """
-    return CommConfig(trace_buf_size=0, init_timeout_seconds=3600, train_timeout_seconds=900)
-
-
-def meet() -> None:
-    """Let the processes of this run find each other, each on its own device."""
-    utils.device_module.set_device(utils.get_local_device())
-    dist_utils.init_distributed(communication())
 
 
 def _add_up(sums: np.ndarray) -> np.ndarray:

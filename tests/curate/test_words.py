@@ -91,11 +91,10 @@ def test_number_of_words(text, count):
 
 
 def test_folding_at_most_doubles_a_character():
-    starts, data = folding_table()
-    assert starts[-1] == len(data)
+    _, sizes = folding_table()
     for code in range(CODE_POINTS):
         if not 0xD800 <= code <= 0xDFFF:
-            assert starts[code + 1] - starts[code] <= 2 * len(chr(code).encode())
+            assert sizes[code] & 127 <= 2 * len(chr(code).encode()) <= 8
     expanding = "\u0e33\u309f½ ß "
     assert hashes_of([expanding * words.BLOCK])[0] == hashes_of([expanding])[0] * words.BLOCK
 

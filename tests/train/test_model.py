@@ -1,6 +1,7 @@
 """The model that is trained is the Hugging Face model, and no document of a packed row sees another."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ LLAMA3_ROPE = {
 }
 
 
-def built(folder: Path) -> tuple[torch.nn.Module, torch.nn.Module]:
+def built(folder: Path) -> tuple[Any, Any]:
     """The model in a folder as the trainer builds it, and as transformers does."""
     from transformers import AutoModelForCausalLM
 
@@ -43,7 +44,7 @@ def built(folder: Path) -> tuple[torch.nn.Module, torch.nn.Module]:
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize(("kind", "rope"), [("llama", None), ("llama", LLAMA3_ROPE), ("qwen3", None)])
 def test_logits_equal_those_of_transformers(tmp_path: Path, kind: str, tied: bool, rope: dict | None) -> None:
-    changes = {"tie_word_embeddings": tied} | ({"rope_parameters": rope} if rope else {})
+    changes: dict[str, Any] = {"tie_word_embeddings": tied} | ({"rope_parameters": rope} if rope else {})
     folder = small.make_model(tmp_path, kind, **changes)
     ours, reference = built(folder)
     assert architecture.read(folder).parameters == sum(parameter.numel() for parameter in reference.parameters())
@@ -90,6 +91,7 @@ def test_attention_and_its_gradients_equal_a_masked_computation(heads: int, kv_h
     (expected * weights).sum().backward()
     torch.testing.assert_close(out, expected.float())
     for one, other in zip(ours, theirs, strict=True):
+        assert one.grad is not None and other.grad is not None
         torch.testing.assert_close(one.grad, other.grad.float())
 
 

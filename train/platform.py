@@ -101,9 +101,9 @@ def _keep_freed_memory() -> None:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return
-    trim_threshold, mmap_threshold, limit = -1, -3, 2**30
-    mallopt(mmap_threshold, limit)
-    mallopt(trim_threshold, limit)
+    trim_threshold, mmap_threshold = -1, -3
+    mallopt(mmap_threshold, 2**25)  # the most that glibc takes
+    mallopt(trim_threshold, 2**30)
 
 
 def _set_timeout(timeout: object, group: object = None) -> None:

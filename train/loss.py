@@ -1,8 +1,8 @@
 """Cross-entropy summed over tokens, with the share of each pool kept apart.
 
 Logits are never there for a whole batch: torchtitan's chunked loss applies the output head to a piece of the sequence
-at a time. For one piece the probabilities are computed once and turned into the gradient in place; on one CPU core
-2048 tokens over a vocabulary of 4096 take 20 ms forward and backward, torch's own cross-entropy 56 ms.
+at a time. For one piece the probabilities are computed once and turned into the gradient in place: half the memory of
+torch's own cross-entropy, and 23 ms against 28 (2048 tokens, vocabulary 4096, forward and backward, one CPU core).
 """
 
 from collections.abc import Callable, Iterator

@@ -21,7 +21,7 @@ from pydantic import PrivateAttr
 from curate.parts import Batch, Part, Verdicts, record, save_measured
 from pipelines.section import Section
 
-__all__ = ["STAGES", "Part", "Stage", "Verdicts", "Workspace", "detail", "keep_all"]
+__all__ = ["STAGES", "Part", "Stage", "Verdicts", "Workspace", "detail"]
 
 STAGES: dict[str, type["Stage"]] = {}
 """Every stage by the name a pipeline file uses."""
@@ -118,14 +118,6 @@ class Stage(Section, PipelineStep):
         stage. It may read `measured` more than once.
         """
         raise AssertionError(f"{self.name} has no decide")
-
-
-def keep_all(documents: pl.DataFrame) -> Verdicts:
-    """Verdicts that keep every row."""
-    return Verdicts(
-        pl.Series("reason", [None] * documents.height, pl.String),
-        pl.Series("detail", [None] * documents.height, pl.String),
-    )
 
 
 def detail(**evidence: Any) -> str:

@@ -13,21 +13,6 @@ LOGITS_AT_ONCE = 1 << 22
 """Logits computed at a time (16 MB in fp32): they stay in cache, and a vocabulary of 128k needs no more memory."""
 
 
-def folder_of(model: str) -> Path:
-    """The folder of a model given as a folder or as a hub id (then fetched, or taken from the hub's cache)."""
-    if Path(model).is_dir():
-        return Path(model)
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:  # the hub's client raises a dozen unrelated types
-        raise ValueError(
-            f"model: {model!r} is neither a folder nor a model that the Hugging Face hub gives ({error}). "
-            "Name a folder that holds config.json, tokenizer.json and model.safetensors."
-        ) from None
-
-
 def load(folder: Path) -> Any:
     """The causal language model in `folder` in fp32, in evaluation mode, on the GPU where there is one."""
     from transformers import AutoModelForCausalLM

@@ -102,11 +102,11 @@ def table(scores: dict[str, Any]) -> Any:
 
 
 def _models(pipeline: Pipeline, export: Path) -> dict[str, Path]:
-    from eval.hugging_face import folder_of
+    from tokenization.folder import find
 
     if pipeline.train.init == "scratch":
         return {"trained": export}
-    return {"base": folder_of(pipeline.model), "trained": export}
+    return {"base": find(pipeline.model, weights=True), "trained": export}
 
 
 def _measure(name: str, folder: Path, windows: "Windows") -> "pl.DataFrame":

@@ -11,8 +11,8 @@ COMPANIONS = ("tokenizer_config.json", "special_tokens_map.json", "chat_template
 hold the vocabulary a second time, without the new tokens, and are left behind."""
 
 
-def find(model: str) -> Path:
-    """The folder with the tokenizer of a base model: a Hugging Face folder, or a hub id, whose files are fetched.
+def find(model: str, weights: bool = False) -> Path:
+    """The folder of a base model: a Hugging Face folder, or a hub id, whose tokenizer (and `weights`) are fetched.
 
     Raises ValueError where neither is there.
     """
@@ -22,12 +22,13 @@ def find(model: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(model, allow_patterns=["tokenizer.json", *COMPANIONS]))
+        patterns = ["*.json", "*.safetensors"] if weights else ["tokenizer.json", *COMPANIONS]
+        return Path(snapshot_download(model, allow_patterns=patterns))
     except Exception as error:  # the hub client raises a dozen kinds, all for the user to mend
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"model: {model} is neither a folder here nor a model the hub gives out ({reason}), so there is no base "
-            "tokenizer. Name a folder with config.json, tokenizer.json and safetensors, or a hub id."
+            f"model: {model} is neither a folder here nor a model the hub gives out ({reason}), so there is nothing "
+            "to continue. Name a folder with config.json, tokenizer.json and safetensors, or a hub id."
         ) from None
 
 

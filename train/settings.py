@@ -10,6 +10,7 @@ from curate.files import file_identity, identity, read_json, write_json
 from mix.plan import Plan, read_plan
 from pipelines.config import Pipeline
 from tokenization.encode import tokenizer_identity
+from tokenization.folder import find
 from train import architecture
 from train.architecture import Architecture
 
@@ -61,7 +62,7 @@ def resolve(pipeline: Pipeline) -> Settings:
             "would never come down. Lower train.warmup_steps."
         )
     plan = read_plan(pipeline.folder / "mixture.json")
-    base = model_folder(pipeline.model)
+    base = find(pipeline.model, weights=True)
     tokenizer = pipeline.folder / "tokenizer"
     if tokenizer_identity(tokenizer) != plan.tokenizer:
         raise ValueError(
@@ -140,22 +141,6 @@ def newest_step(run: Path) -> int:
     """Step of the newest whole checkpoint of a training run's folder, 0 where there is none."""
     found = [re.fullmatch(r"step-(\d+)", path.parent.name) for path in (run / CHECKPOINTS).glob("step-*/.metadata")]
     return max((int(match.group(1)) for match in found if match), default=0)
-
-
-def model_folder(model: str) -> Path:
-    """The folder of a model given as a folder or as a hub id, whose files are fetched."""
-    if Path(model).is_dir():
-        return Path(model)
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(model, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:  # the hub client raises a dozen kinds, all for the user to mend
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(
-            f"model: {model} is neither a folder here nor a model the hub gives out ({reason}), so there are no "
-            "weights to continue. Name a folder with config.json and safetensors, or a hub id."
-        ) from None
 
 
 def _made_with(settings: Settings) -> dict[str, Any]:

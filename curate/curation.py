@@ -14,7 +14,7 @@ from curate.files import read_json
 from curate.manifest import rows_in, write_manifest
 from curate.parts import Part, record_decided
 from curate.passes import LoadParts, ReadSources, Runner, SaveParts, is_complete, mark_complete, parts_in
-from curate.plan import Pass, Step, build_steps, editing_at_head, passes, unfinished
+from curate.plan import Pass, Step, build_steps, editing_at_head, passes, prepares, unfinished
 from curate.sources import Source, benchmark_files, resolve
 from pipelines.config import Pipeline
 
@@ -90,7 +90,7 @@ def run_curation(curation: Curation) -> dict[str, Any]:
 def _run_pass(curation: Curation, runner: Runner, one: Pass, reading: bool, writes: bool) -> None:
     parts = [] if reading else _parts(curation, one.steps[0] if one.steps else None)
     for step in one.steps:
-        if step.prepares:
+        if prepares(step.stage):
             _prepare(curation, runner, step, parts)
     for step in one.steps:
         step.stage.warm_up()

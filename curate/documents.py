@@ -1,4 +1,4 @@
-"""The last pass: documents/, held_out/ and removed/, each put in place as a whole."""
+"""The last pass: documents/, held_out/, removed/ and edited/, each put in place as a whole."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from datatrove.pipeline.base import PipelineStep
 from curate.files import aside
 from curate.parts import Batch, Part, write_frame
 
-FOLDERS = ("documents", "held_out", "removed")
+FOLDERS = ("documents", "held_out", "removed", "edited")
 
 
 def write_documents(path: Path, batch: Batch) -> None:
@@ -29,7 +29,7 @@ def write_documents(path: Path, batch: Batch) -> None:
 
 
 class WriteDocuments(PipelineStep):
-    """Writes the rows that are left, and the ledger of every stage, into a folder to be put in place."""
+    """Writes the rows that are left, the ledger and the edits of every stage, into a folder to be put in place."""
 
     type, name = "CURATE", "write documents"
 
@@ -38,6 +38,8 @@ class WriteDocuments(PipelineStep):
         self.folder, self.ledgers, self.held_out = folder, ledgers, held_out
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
+        for name in FOLDERS:  # an empty one takes the place of what an earlier pipeline left
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
         for batch in data:
             with self.track_time():
                 part = batch.part
@@ -48,16 +50,39 @@ class WriteDocuments(PipelineStep):
                         shutil.copyfile(kept_aside, temporary)
                 for label, folder in self.ledgers:
                     self._write_ledger(part, label, folder / "verdicts" / f"{part.key}.parquet")
+                self._write_edits(batch)
             yield batch
 
     def _write_ledger(self, part: Part, label: str, verdicts: Path) -> None:
         path = self.folder / "removed" / label / f"{part.key}.parquet"
         if not verdicts.exists():
             return
-        known = [pl.lit(part.pool).alias("pool"), pl.lit(part.source).alias("source"), pl.lit(label).alias("stage")]
-        frame = pl.read_parquet(verdicts).with_columns(known)
+        frame = pl.read_parquet(verdicts).with_columns(_place(part, label))
         columns = ["id", "pool", "source", "origin", "stage", "reason", "detail", "excerpt", "bytes"]
         write_frame(path, frame.select(columns))
+
+    def _write_edits(self, batch: Batch) -> None:
+        """The edits in documents that are kept or held out; those of documents removed later say nothing."""
+        part, ids = batch.part, batch.documents["id"]
+        if self.held_out and (held_out := self.held_out / "verdicts" / f"{part.key}.parquet").exists():
+            ids = pl.concat([ids, pl.read_parquet(held_out)["id"]])
+        for label, folder in self.ledgers:
+            path = self.folder / "edited" / label / f"{part.key}.parquet"
+            frames = [
+                pl.read_parquet(made)
+                for kind in ("edits", "edited")
+                if (made := folder / kind / f"{part.key}.parquet").exists()
+            ]
+            edited = pl.concat(frames).filter(pl.col("id").is_in(ids.implode())) if frames else pl.DataFrame()
+            if edited.height:
+                columns = ["id", "pool", "source", "origin", "stage", "reason", "detail", "start", "end"]
+                write_frame(path, edited.with_columns(_place(part, label)).select(*columns, "before", "after"))
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _place(part: Part, label: str) -> list[pl.Expr]:
+    return [pl.lit(part.pool).alias("pool"), pl.lit(part.source).alias("source"), pl.lit(label).alias("stage")]
 
 
 def put_in_place(staged: Path, run: Path) -> None:

@@ -34,6 +34,7 @@ def write_manifest(run: Path, name: str, read: Step, steps: list[Step], labels: 
                 "bytes_kept": size - removed_bytes,
                 "reasons": _total(reasons, "reason"),
                 "removed_by_source": _total(reasons, "source"),
+                **_edits(run / "edited" / label),
                 "seconds": read_json(step.folder / "complete.json")["seconds"],
                 "versions": {"stage": step.stage.version} | {library: version(library) for library in LIBRARIES},
             }
@@ -69,6 +70,20 @@ def _reasons(folder: Path) -> pl.DataFrame:
         return pl.DataFrame(schema={"source": pl.String, "reason": pl.String, "documents": pl.Int64, "bytes": pl.Int64})
     grouped = _scan(folder).group_by("source", "reason").agg(documents=pl.len().cast(pl.Int64), bytes=pl.sum("bytes"))
     return grouped.sort("source", "reason").collect()
+
+
+def _edits(folder: Path) -> dict[str, Any]:
+    """How many documents kept or held out a stage edited, by how many bytes it shortened them, and why."""
+    if not any(folder.glob("*.parquet")):
+        return {"documents_edited": 0, "bytes_cut": 0, "edits": {}}
+    shorter = pl.col("end") - pl.col("start") - pl.col("after").str.len_bytes().cast(pl.Int64)
+    edits = _scan(folder).select("id", "reason", shorter=shorter).collect()
+    reasons = edits.group_by("reason").agg(spans=pl.len()).sort("reason")
+    return {
+        "documents_edited": edits["id"].n_unique(),
+        "bytes_cut": int(edits["shorter"].sum()),
+        "edits": dict(reasons.iter_rows()),
+    }
 
 
 def _total(reasons: pl.DataFrame, by: str) -> dict[str, int]:

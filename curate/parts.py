@@ -3,11 +3,13 @@
     runs/<name>/work/<identity>-read/parts/<key>.parquet      row, id, text, origin, bytes
     runs/<name>/work/<identity>-<stage>/verdicts/<key>.parquet    the rows removed, ready for the ledger
                                         scores/<key>.parquet      row and a column a score
-                                        text/<key>.parquet        row and text of the rows edited
+                                        text/<key>.parquet        row and text of the rows rewritten
+                                        edits/<key>.parquet       spans edited inside rows kept, see curate/edits.py
                                         measured/<key>.parquet    row, id and what a global stage measured
 
 `<key>` is "<pool>-<source>-<number>". The rows left after some stages are the part's rows without those stages'
-verdicts, with the last edited text.
+verdicts, with the texts rewritten and the spans edited, stage by stage. The stages at the head that edit run before the
+texts are written; their spans are kept as edited/<key>.parquet, for the ledger only.
 """
 
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import polars as pl
 
+from curate import edits
 from curate.files import aside
 
 EXCERPT = 200
@@ -28,6 +31,17 @@ LEDGER = {
     "detail": pl.String,
     "excerpt": pl.String,
     "bytes": pl.Int64,
+}
+EDITED = {
+    "row": pl.UInt32,
+    "id": pl.String,
+    "origin": pl.String,
+    "reason": pl.String,
+    "detail": pl.String,
+    "start": pl.Int64,
+    "end": pl.Int64,
+    "before": pl.String,
+    "after": pl.String,
 }
 
 
@@ -42,7 +56,9 @@ class Verdicts:
     scores: dict[str, pl.Series] = field(default_factory=dict)
     """Float32 per row, kept with the document under this name."""
     text: pl.Series | None = None
-    """The edited text, null where unchanged; None where the stage edits nothing."""
+    """The text written anew, null where unchanged; not recorded. None where the stage rewrites nothing."""
+    edits: pl.DataFrame | None = None
+    """Spans edited in documents kept, each recorded (see curate.edits.EDITS); None where the stage edits nothing."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +120,11 @@ class Part:
             path = folder / "text" / f"{self.key}.parquet"
             if path.exists():
                 frame = frame.update(pl.read_parquet(path), on="row", how="left", maintain_order="left")
+            path = folder / "edits" / f"{self.key}.parquet"
+            if path.exists():
+                at = frame.select("row").with_row_index("at")
+                spans = at.join(pl.read_parquet(path), on="row", how="inner", maintain_order="left_right")
+                frame = _apply(frame, spans)
         return frame
 
 
@@ -134,6 +155,9 @@ def record(folder: Path, batch: Batch, verdicts: Verdicts, while_reading: bool =
             edited = documents.select("row").with_columns(text=verdicts.text).filter(pl.col("text").is_not_null())
             write_frame(folder / "text" / f"{key}.parquet", edited)
         documents = documents.with_columns(text=pl.coalesce(verdicts.text, pl.col("text")))
+    if verdicts.edits is not None:
+        save_edits(folder / ("edited" if while_reading else "edits") / f"{key}.parquet", documents, verdicts.edits)
+        documents = _apply(documents, verdicts.edits)
     left = documents.filter(verdicts.reason.is_null())
     assert left.height + removed.height == batch.documents.height
     return Batch(batch.part.behind((*batch.part.after, folder)), left)
@@ -146,6 +170,11 @@ def record_decided(folder: Path, part: Part, measured: pl.DataFrame, verdicts: V
     save_ledger(folder, part, judged.filter(pl.col("reason").is_not_null()))
     if verdicts.scores:
         write_frame(folder / "scores" / f"{part.key}.parquet", measured.select("row").with_columns(**verdicts.scores))
+    if verdicts.edits is not None:
+        known = measured.select("row", "id", "origin")
+        if verdicts.edits.height and "before" not in verdicts.edits.columns:
+            known = known.join(part.documents(["row", "text"]), on="row", how="left", maintain_order="left")
+        save_edits(folder / "edits" / f"{part.key}.parquet", known, verdicts.edits)
 
 
 def save_ledger(folder: Path, part: Part, removed: pl.DataFrame) -> None:
@@ -159,6 +188,17 @@ def save_ledger(folder: Path, part: Part, removed: pl.DataFrame) -> None:
         path.unlink(missing_ok=True)
 
 
+def save_edits(path: Path, documents: pl.DataFrame, spans: pl.DataFrame) -> None:
+    """Write the spans that a stage edited in `documents` (row, id, origin, and text where `spans` has no `before`)."""
+    if not spans.height:
+        path.unlink(missing_ok=True)
+        return
+    if "before" not in spans.columns:
+        spans = spans.with_columns(edits.spans_of(documents["text"], spans))
+    known = documents.select("row", "id", "origin")[spans["at"]]
+    write_frame(path, known.hstack(spans.drop("at")).select(list(EDITED)).cast(EDITED))  # type: ignore[arg-type]
+
+
 def save_measured(folder: Path, batch: Batch, measured: pl.DataFrame) -> None:
     """Write what a global stage measured of one part, beside what the ledger will need."""
     assert measured.height == batch.documents.height
@@ -166,6 +206,12 @@ def save_measured(folder: Path, batch: Batch, measured: pl.DataFrame) -> None:
         "row", "id", "pool", "source", "origin", "bytes", pl.col("text").str.head(EXCERPT).alias("excerpt")
     )
     write_frame(folder / "measured" / f"{batch.part.key}.parquet", known.hstack(measured))
+
+
+def _apply(frame: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    if not spans.height:
+        return frame
+    return frame.with_columns(text=pl.coalesce(edits.apply(frame["text"], spans), pl.col("text")))
 
 
 def write_frame(path: Path, frame: pl.DataFrame) -> None:

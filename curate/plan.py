@@ -26,11 +26,6 @@ class Step:
     """16 hex digits for the stage's keys, code version and everything before it."""
     folder: Path
 
-    @property
-    def prepares(self) -> bool:
-        """Whether something must be built before the first part is judged."""
-        return type(self.stage).prepare is not Stage.prepare
-
 
 @dataclass
 class Pass:
@@ -82,9 +77,14 @@ def build_steps(
 def editing_at_head(stages: list[Stage]) -> int:
     """How many editing stages stand at the head: they run while reading, so that texts are written once."""
     count = 0
-    while count < len(stages) and stages[count].edits and not stages[count].is_global:
+    while count < len(stages) and stages[count].edits and not (stages[count].is_global or prepares(stages[count])):
         count += 1
     return count
+
+
+def prepares(stage: Stage) -> bool:
+    """Whether a stage must build something before the first part is judged."""
+    return type(stage).prepare is not Stage.prepare
 
 
 def passes(steps: list[Step], reading: bool) -> list[Pass]:
@@ -96,7 +96,7 @@ def passes(steps: list[Step], reading: bool) -> list[Pass]:
     grouped = [Pass()] if reading else []
     for step in steps:
         last = grouped[-1].steps if grouped else []
-        barrier = step.prepares or (last and last[-1].stage.is_global and not step.stage.is_global)
+        barrier = prepares(step.stage) or (last and last[-1].stage.is_global and not step.stage.is_global)
         if not grouped or barrier:
             grouped.append(Pass())
         grouped[-1].steps.append(step)

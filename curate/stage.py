@@ -53,7 +53,7 @@ class Stage(Section, PipelineStep):
     is_global: ClassVar[bool] = False
     """True where verdicts need all parts: `measure` and `decide` instead of `judge`."""
     edits: ClassVar[bool] = False
-    """True where the stage changes texts; at the head of a pipeline it then runs while reading."""
+    """True where the stage can change texts; at the head of a pipeline it then runs while reading."""
     _stats: Any = PrivateAttr(default=None)
     _workspace: Any = PrivateAttr(default=None)
 

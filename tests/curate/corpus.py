@@ -95,6 +95,6 @@ def bytes_of(output: Path) -> dict[str, bytes]:
     """Every file that a run promises, by its path."""
     return {
         str(path.relative_to(output)): path.read_bytes()
-        for name in ("documents", "held_out", "removed")
+        for name in ("documents", "held_out", "removed", "edited")
         for path in sorted((output / name).rglob("*.parquet"))
     }

@@ -52,8 +52,9 @@ class Curation:
         seen: Counter[str] = Counter()
         labels = []
         for step in self.steps:
-            seen[step.stage.name] += 1
-            labels.append(step.stage.name + (f"-{seen[step.stage.name]}" if seen[step.stage.name] > 1 else ""))
+            label = step.stage.label
+            seen[label] += 1
+            labels.append(f"{label}-{seen[label]}" if seen[label] > 1 else label)
         return labels
 
 
@@ -95,7 +96,7 @@ def _run_pass(curation: Curation, runner: Runner, one: Pass, reading: bool, writ
     for step in one.steps:
         step.stage.warm_up()
     tasks = len(curation.sources) if reading else len(parts)
-    names = ["read"] * reading + [step.stage.name for step in one.steps] + ["write"] * writes
+    names = ["read"] * reading + [step.stage.label for step in one.steps] + ["write"] * writes
     curation.say(f"{', '.join(names)}: {tasks} {'sources' if reading else 'parts'}")
     runner.parts(_pass_name(curation, one, writes), tasks, _pass_steps(curation, one, parts, reading, writes))
     if reading:
@@ -103,7 +104,7 @@ def _run_pass(curation: Curation, runner: Runner, one: Pass, reading: bool, writ
     for step in one.steps:
         if step.stage.is_global:
             _decide(curation, runner, step)
-        mark_complete(step.folder, runner.seconds(step.stage.name))
+        mark_complete(step.folder, runner.seconds(step.stage.label))
 
 
 def _pass_steps(curation: Curation, one: Pass, parts: list[Part], reading: bool, writes: bool) -> list[Any]:
@@ -140,15 +141,15 @@ def _parts(curation: Curation, step: Step | None) -> list[Part]:
 def _prepare(curation: Curation, runner: Runner, step: Step, parts: list[Part]) -> None:
     if is_complete(step.folder / "prepared"):
         return
-    curation.say(f"{step.stage.name}: prepare")
+    curation.say(f"{step.stage.label}: prepare")
     step.stage.workspace.parts = parts
-    runner.once(f"{step.identity}-prepare", step.stage.name, step.stage.prepare)
+    runner.once(f"{step.identity}-prepare", step.stage.label, step.stage.prepare)
     step.stage.workspace.parts = []
-    mark_complete(step.folder / "prepared", runner.seconds(step.stage.name))
+    mark_complete(step.folder / "prepared", runner.seconds(step.stage.label))
 
 
 def _decide(curation: Curation, runner: Runner, step: Step) -> None:
-    curation.say(f"{step.stage.name}: decide")
+    curation.say(f"{step.stage.label}: decide")
     parts = _parts(curation, step)
 
     def decide() -> None:
@@ -156,7 +157,7 @@ def _decide(curation: Curation, runner: Runner, step: Step) -> None:
         for part, frame, verdicts in zip(parts, measured, step.stage.decide(measured), strict=True):
             record_decided(step.folder, part, frame, verdicts)
 
-    runner.once(f"{step.identity}-decide", step.stage.name, decide)
+    runner.once(f"{step.identity}-decide", step.stage.label, decide)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import curate.stages  # noqa: F401  (registers every stage)
+from curate.datatrove_step import PACKAGE, DatatroveStep
 from curate.files import file_identity, identity
 from curate.passes import is_complete
 from curate.sources import Source
@@ -36,7 +37,7 @@ class Pass:
     @property
     def name(self) -> str:
         """Name of the pass's log folder; it changes with any stage in it."""
-        names = "+".join(step.stage.name for step in self.steps)[:80]
+        names = "+".join(step.stage.label for step in self.steps)[:80]
         return f"{identity([step.identity for step in self.steps])}-{names}"
 
 
@@ -66,10 +67,10 @@ def build_steps(
     steps, before = [], read_identity
     for index, stage in enumerate(stages):
         used = benchmarks if stage.name == "decontaminate" else []
-        stage._workspace = Workspace(work, [], used, index < leading, f"{where}: curate.stages[{index}].{stage.name}")
+        stage._workspace = Workspace(work, [], used, index < leading, f"{where}: curate.stages[{index}].{stage.label}")
         files = [file_identity(path) for path in [*stage.inputs(), *used]]
         before = identity([before, _keys(stage), files])
-        stage.workspace.folder = work / f"{before}-{stage.name}"
+        stage.workspace.folder = work / f"{before}-{stage.label}"
         steps.append(Step(stage, before, stage.workspace.folder))
     return read_step, steps
 
@@ -119,10 +120,15 @@ def _stage(entry: Any, where: str) -> Stage:
         keys = {} if keys is None else keys
     else:
         raise ValueError(f"{where}: {entry!r} is not a stage. Write a name, or one name with its keys: `name: {{…}}`.")
-    if name not in STAGES:
-        raise ValueError(f"{where}: there is no stage {name!r}. Known: {', '.join(sorted(STAGES))}.")
     if not isinstance(keys, dict):
         raise ValueError(f"{where}.{name}: {keys!r} is not a set of keys. Write {name}: {{key: value}}.")
+    if name.startswith(PACKAGE):
+        return DatatroveStep(step=name, arguments=keys)
+    if name not in STAGES:
+        raise ValueError(
+            f"{where}: there is no stage {name!r}. Known: {', '.join(sorted(STAGES))}, and datatrove's filters and "
+            "formatters by their dotted names."
+        )
     try:
         return STAGES[name](**keys)
     except ValidationError as error:

@@ -68,7 +68,12 @@ class Stage(Section, PipelineStep):
 
     def __init__(self, **keys: Any) -> None:
         super().__init__(**keys)
-        self._stats = Stats(self.name)
+        self._stats = Stats(self.label)
+
+    @property
+    def label(self) -> str:
+        """What folders, logs and tables call this stage."""
+        return self.name
 
     @property
     def stats(self) -> Any:  # type: ignore[override]

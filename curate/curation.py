@@ -12,9 +12,10 @@ import polars as pl
 from curate.documents import WriteDocuments, put_in_place
 from curate.files import read_json
 from curate.manifest import rows_in, write_manifest
-from curate.parts import Part, record_decided
+from curate.parts import LEDGER, Part, record_decided
 from curate.passes import LoadParts, ReadSources, Runner, SaveParts, is_complete, mark_complete, parts_in
 from curate.plan import Pass, Step, build_steps, editing_at_head, passes, prepares, unfinished
+from curate.progress import Tally, rate
 from curate.sources import Source, benchmark_files, resolve
 from pipelines.config import Pipeline
 
@@ -88,6 +89,31 @@ def run_curation(curation: Curation) -> dict[str, Any]:
     return manifest
 
 
+def run_only(curation: Curation, label: str) -> pl.DataFrame:
+    """Run one stage on what is on disk and return its ledger; documents/ and removed/ stay as they are.
+
+    Raises ValueError where there is no such stage or a stage before it has not run.
+    """
+    if label not in curation.labels:
+        raise ValueError(f"--only: there is no stage {label!r} here. Stages: {', '.join(curation.labels)}.")
+    index = curation.labels.index(label)
+    step, todo = curation.steps[index], curation.todo
+    if missing := [name for name, one in zip(curation.labels[:index], curation.steps, strict=False) if one in todo]:
+        raise ValueError(
+            f"--only {label}: the stages before it have no results on disk ({', '.join(missing)}), so there is nothing "
+            "to run it on. Run the pipeline once, or those stages one by one."
+        )
+    if not is_complete(curation.read.folder):
+        raise ValueError(f"--only {label}: the sources have not been read yet. Run the pipeline once.")
+    if step in todo:
+        (curation.folder / "manifest.json").unlink(missing_ok=True)
+        runner = Runner(curation.work / "logs", curation.pipeline.curate.executor.workers)
+        _run_pass(curation, runner, Pass([step]), reading=False, writes=False)
+    files = [step.folder / "verdicts" / f"{part.key}.parquet" for part in _parts(curation, step)]
+    frames = [pl.read_parquet(path) for path in files if path.exists()]
+    return pl.concat(frames) if frames else pl.DataFrame(schema=LEDGER)
+
+
 def _run_pass(curation: Curation, runner: Runner, one: Pass, reading: bool, writes: bool) -> None:
     parts = [] if reading else _parts(curation, one.steps[0] if one.steps else None)
     for step in one.steps:
@@ -98,7 +124,11 @@ def _run_pass(curation: Curation, runner: Runner, one: Pass, reading: bool, writ
     tasks = len(curation.sources) if reading else len(parts)
     names = ["read"] * reading + [step.stage.label for step in one.steps] + ["write"] * writes
     curation.say(f"{', '.join(names)}: {tasks} {'sources' if reading else 'parts'}")
-    runner.parts(_pass_name(curation, one, writes), tasks, _pass_steps(curation, one, parts, reading, writes))
+    tally = runner.tally(_pass_name(curation, one, writes))
+    whole = sum(source.bytes for source in curation.sources) if reading else len(parts)
+    steps = _pass_steps(curation, one, parts, reading, writes, tally)
+    done = runner.parts(_pass_name(curation, one, writes), tasks, steps, whole)
+    curation.say(f"  {done.documents:,} documents, {done.bytes / 1e6:.1f} MB in {done.seconds:.1f} s: {rate(done)}")
     if reading:
         mark_complete(curation.read.folder, runner.seconds("read"))
     for step in one.steps:
@@ -107,12 +137,16 @@ def _run_pass(curation: Curation, runner: Runner, one: Pass, reading: bool, writ
         mark_complete(step.folder, runner.seconds(step.stage.label))
 
 
-def _pass_steps(curation: Curation, one: Pass, parts: list[Part], reading: bool, writes: bool) -> list[Any]:
-    head: list[Any] = [LoadParts(parts)]
+def _pass_steps(
+    curation: Curation, one: Pass, parts: list[Part], reading: bool, writes: bool, tally: Tally
+) -> list[Any]:
+    head: list[Any] = [LoadParts(parts, tally)]
     stages = [step.stage for step in one.steps]
     if reading:
         keys = curation.pipeline.curate
-        reader = ReadSources(curation.sources, curation.read.folder, keys.part_rows, keys.on_bad_record == "stop")
+        reader = ReadSources(
+            curation.sources, curation.read.folder, keys.part_rows, keys.on_bad_record == "stop", tally
+        )
         editing = editing_at_head(stages)
         head, stages = [reader, *stages[:editing], SaveParts()], stages[editing:]
     return [*head, *stages, *([_writer(curation)] if writes else [])]

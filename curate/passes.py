@@ -7,8 +7,6 @@ reading) or a share of the parts; datatrove marks finished tasks, so a killed pa
 import contextlib
 import io
 import shutil
-import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +17,10 @@ import polars as pl
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 from loguru import logger
-from rich.progress import Progress
 
 from curate.files import read_json, write_json
 from curate.parts import Batch, Part, save_ledger, write_frame
+from curate.progress import Done, Tally, progress
 from curate.records import read
 from curate.sources import Source
 from curate.stage import detail
@@ -37,9 +35,10 @@ class ReadSources(PipelineStep):
 
     type, name = "CURATE", "read"
 
-    def __init__(self, sources: list[Source], folder: Path, part_rows: int, stop_on_bad: bool):
+    def __init__(self, sources: list[Source], folder: Path, part_rows: int, stop_on_bad: bool, tally: Tally):
         super().__init__()
         self.sources, self.folder, self.part_rows, self.stop_on_bad = sources, folder, part_rows, stop_on_bad
+        self.tally = tally
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
         assert world_size == len(self.sources)
@@ -54,6 +53,8 @@ class ReadSources(PipelineStep):
                 documents, size = documents + frame.height, size + int(frame["bytes"].sum())
                 batch = Batch(part, good.select("row", "id", "text", "pool", "source", "origin", "bytes"))
             yield batch
+            self.tally.add(rank, frame.height, int(frame["bytes"].sum()), 0)
+        self.tally.add(rank, 0, 0, source.bytes)
         counts = {"pool": source.pool, "source": source.name, "path": source.path, "identity": source.identity}
         write_json(self.folder / "counts" / f"{rank:05d}.json", counts | {"documents": documents, "bytes": size})
 
@@ -98,15 +99,16 @@ class LoadParts(PipelineStep):
 
     type, name = "CURATE", "load parts"
 
-    def __init__(self, parts: list[Part]):
+    def __init__(self, parts: list[Part], tally: Tally):
         super().__init__()
-        self.parts = parts
+        self.parts, self.tally = parts, tally
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
         for part in self.parts[rank::world_size]:
             with self.track_time():
                 batch = Batch(part, part.documents())
             yield batch
+            self.tally.add(rank, batch.documents.height, int(batch.documents["bytes"].sum()), 1)
 
 
 class _Once(PipelineStep):
@@ -143,11 +145,20 @@ class Runner:
     used: list[str] = field(default_factory=list)
     """Names of the passes run or found finished."""
 
-    def parts(self, name: str, tasks: int, steps: list[PipelineStep]) -> None:
-        """Run one pass of `tasks` tasks; what an earlier, killed run finished is not done again."""
+    def parts(self, name: str, tasks: int, steps: list[PipelineStep], whole: int) -> Done:
+        """Run one pass of `tasks` tasks; what an earlier, killed run finished is not done again.
+
+        `whole` is what the shares add up to that the first step counts.
+        """
         tasks = min(tasks, MOST_TASKS)
         _preload()
-        self._execute(name, steps, tasks, min(self.workers, tasks))
+        with progress(name.split("-", 1)[-1], self.tally(name).folder, whole) as done:
+            self._execute(name, steps, tasks, min(self.workers, tasks))
+        return done
+
+    def tally(self, name: str) -> Tally:
+        """Counts what a task of the pass has done."""
+        return Tally(self.logs / name / "progress")
 
     def once(self, name: str, label: str, work: Callable[[], None]) -> None:
         """Run one function as a pass of one task, in this process; its time counts for the stage `label`."""
@@ -160,9 +171,7 @@ class Runner:
     def _execute(self, name: str, steps: list[PipelineStep], tasks: int, workers: int) -> None:
         logger.remove()
         self.used.append(name)
-        executor = _QuietExecutor(steps, tasks=tasks, workers=workers, logging_dir=str(self.logs / name))
-        with _progress(name.split("-", 1)[-1], self.logs / name / "completions", tasks):
-            executor.run()
+        _QuietExecutor(steps, tasks=tasks, workers=workers, logging_dir=str(self.logs / name)).run()
 
     def seconds(self, label: str) -> float:
         """Seconds all tasks together spent in one stage, from datatrove's statistics of the passes used."""
@@ -194,25 +203,6 @@ def parts_in(folder: Path, sources: Iterable[Source]) -> list[Part]:
             parts.append(part)
             number += 1
     return parts
-
-
-@contextlib.contextmanager
-def _progress(label: str, completions: Path, tasks: int) -> Iterator[None]:
-    """A progress bar over the tasks that datatrove marks as finished, on a terminal only."""
-    with Progress(transient=True, disable=tasks < 2 or not sys.stdout.isatty()) as bar:
-        shown, stop = bar.add_task(label, total=tasks), threading.Event()
-
-        def watch() -> None:
-            while not stop.wait(0.2):
-                bar.update(shown, completed=len(list(completions.glob("*"))))
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            watcher.join()
 
 
 def _frame(source: Source, rows: list[tuple[Any, ...]], first: int) -> pl.DataFrame:

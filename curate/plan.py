@@ -26,6 +26,8 @@ class Step:
     identity: str
     """16 hex digits for the stage's keys, code version and everything before it."""
     folder: Path
+    files: dict[str, str] = field(default_factory=dict)
+    """Identity of each file outside the run that the stage's verdicts depend on."""
 
 
 @dataclass
@@ -68,10 +70,10 @@ def build_steps(
     for index, stage in enumerate(stages):
         used = benchmarks if stage.name == "decontaminate" else []
         stage._workspace = Workspace(work, [], used, index < leading, f"{where}: curate.stages[{index}].{stage.label}")
-        files = [file_identity(path) for path in [*stage.inputs(), *used]]
-        before = identity([before, _keys(stage), files])
+        files = {path: file_identity(path) for path in [*stage.inputs(), *used]}
+        before = identity([before, _keys(stage), list(files.values())])
         stage.workspace.folder = work / f"{before}-{stage.label}"
-        steps.append(Step(stage, before, stage.workspace.folder))
+        steps.append(Step(stage, before, stage.workspace.folder, files))
     return read_step, steps
 
 

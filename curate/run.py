@@ -2,6 +2,7 @@
 
 Writes runs/<name>/: documents/, held_out/, removed/, manifest.json, tokenizer/, pipeline.yaml. Prints the resolved plan
 before and the funnel after. A run that was killed goes on where it stopped; one that is finished is not done again.
+A changed stage runs again with those that follow it, and nothing before it does.
 """
 
 import argparse
@@ -20,13 +21,20 @@ def main(argv: list[str] | None = None) -> None:
 
     from rich.console import Console
 
-    from curate.curation import resolve_curation, run_curation
+    from curate import explain
+    from curate.curation import resolve_curation, run_curation, run_only
     from tokenization import vocabulary
 
     console, started = Console(), time.monotonic()
     where = options.target or "runs/latest/pipeline.yaml"
     curation = resolve_curation(pipeline, where, lambda line: console.print(f"[dim]{line}[/dim]"))
-    _print_plan(console, curation)
+    _print_plan(console, curation, options.explain)
+    if options.explain or options.dry_run:
+        return
+    if options.only:
+        _print_verdicts(console, options.only, run_only(curation, options.only))
+        return
+    explain.remember(curation)
     config.save(pipeline, pipeline.folder / "pipeline.yaml")
     cli.remember_latest(pipeline.folder)
     manifest = run_curation(curation)
@@ -42,7 +50,11 @@ def _about() -> str:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--stages-help", action="store_true", help="list the curation stages with their keys and exit")
+    add = parser.add_argument
+    add("--stages-help", action="store_true", help="list the curation stages with their keys and exit")
+    add("--dry-run", action="store_true", help="check the pipeline and its files, print the plan and exit")
+    add("--explain", action="store_true", help="as --dry-run, and say of each stage why it would run or not")
+    add("--only", metavar="STAGE", help="run one stage on what is on disk, print what it removes and exit")
 
 
 def _stages_help() -> str:
@@ -58,8 +70,10 @@ def _stages_help() -> str:
     return "\n".join(lines)
 
 
-def _print_plan(console: Any, curation: Any) -> None:
+def _print_plan(console: Any, curation: Any, why: bool) -> None:
     from rich.table import Table
+
+    from curate import explain
 
     pipeline = curation.pipeline
     table = Table(title=f"curation of {pipeline.name}", title_justify="left")
@@ -68,13 +82,16 @@ def _print_plan(console: Any, curation: Any) -> None:
     for source in curation.sources:
         table.add_row(source.pool, source.name, f"{source.root}/{source.path}", f"{source.bytes / 1e6:.1f}")
     console.print(table)
-    todo = {id(step) for step in curation.todo}
     stages = Table(title="stages, in order", title_justify="left")
-    for column in ("stage", "keys", ""):
-        stages.add_column(column)
-    for label, step in zip(curation.labels, curation.steps, strict=True):
-        keys = ", ".join(f"{key}={value}" for key, value in step.stage.model_dump(exclude_defaults=True).items())
-        stages.add_row(label, keys or "defaults", "runs" if id(step) in todo else "on disk")
+    for column in ("stage", "keys", "", *(["why"] if why else [])):
+        stages.add_column(column, overflow="fold")
+    steps = [None, *(step.stage for step in curation.steps)]
+    for stage, (label, runs, reason) in zip(steps, explain.reasons(curation), strict=True):
+        set_keys = stage.model_dump(exclude_defaults=True) if stage else {}
+        keys = ", ".join(f"{key}={value}" for key, value in set_keys.items())
+        stages.add_row(
+            label, keys or "defaults" * bool(stage), "runs" if runs else "on disk", *([reason] if why else [])
+        )
     console.print(stages)
     executor = pipeline.curate.executor
     console.print(f"executor: {executor.kind}, {executor.workers} workers; run folder: {pipeline.folder}")
@@ -110,6 +127,20 @@ def _print_funnel(console: Any, manifest: dict[str, Any]) -> None:
     )
     kept = sum(pool["documents"] for pool in manifest["kept"].values())
     console.print(f"every document accounted for: {taken:,} in = {kept:,} kept + {removed:,} in the ledger")
+
+
+def _print_verdicts(console: Any, stage: str, ledger: Any) -> None:
+    """What one stage removes, by reason, with the first of each."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=f"{stage}: {ledger.height:,} documents removed", title_justify="left")
+    for column in ("reason", "documents", "for example", "detail", "text"):
+        table.add_column(column, overflow="fold")
+    for (reason,), group in ledger.group_by("reason", maintain_order=True):
+        name, evidence, text = group.select("id", "detail", "excerpt").row(0)
+        table.add_row(reason, f"{group.height:,}", Text(name), Text(evidence), Text(text[:80]))
+    console.print(table)
 
 
 def _print_vocabulary(console: Any, summary: dict[str, Any]) -> None:

@@ -1,15 +1,20 @@
 """Running a pipeline: every document accounted for, resuming, nothing done twice, nothing depending on the workers."""
 
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import multiprocess
 import polars as pl
 import pytest
 
+from curate import explain
+from curate.curation import run_curation, run_only
 from tests.conftest import REPO
 from tests.curate.corpus import bytes_of, corpus, curate, kept, ledger, resolve, write_lines
 
@@ -77,8 +82,7 @@ def test_deleted_documents_are_written_again(root: Path, tmp_path: Path) -> None
         assert bytes_of(run) == before
 
 
-@pytest.mark.parametrize("delay", [0.6, 1.6, 2.4])
-def test_killed_and_run_again_gives_the_same_bytes(root: Path, tmp_path: Path, delay: float) -> None:
+def test_killed_with_two_workers_and_run_again_gives_the_same_bytes(root: Path, tmp_path: Path) -> None:
     curate(root, tmp_path / "whole", STAGES)
     script = f"""
 from tests.curate.corpus import curate
@@ -90,12 +94,69 @@ if __name__ == "__main__":
     environment = os.environ | {"PYTHONPATH": str(REPO)}
     command = [sys.executable, str(tmp_path / "main.py")]
     running = subprocess.Popen(command, env=environment, start_new_session=True)
-    time.sleep(delay)
+    time.sleep(2.4)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     subprocess.run(command, env=environment, check=True, timeout=120)
     assert bytes_of(tmp_path / "run") == bytes_of(tmp_path / "whole")
     assert not list((tmp_path / "run").rglob(".*.tmp"))
+
+
+def test_killed_twenty_times_at_random_gives_the_same_kept_ids_and_bytes(root: Path, tmp_path: Path) -> None:
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    stages = [*STAGES, "near_dedup"]
+    curate(root, whole, stages)
+    context = multiprocess.get_context("forkserver")
+    context.set_forkserver_preload(["tests.curate.corpus", "curate.stages"])
+    seed = time.time_ns()
+    draw, kills, longest = random.Random(seed), 0, 0.0
+    while kills < 20:
+        started = time.monotonic()
+        running = context.Process(target=curate, args=(root, run, stages))
+        running.start()
+        running.join(draw.uniform(0, longest) if longest else None)
+        if running.is_alive():
+            os.kill(running.pid, signal.SIGKILL)
+            running.join()
+            kills += 1
+        else:  # finished before it was killed: begin anew, so that every kill hits work
+            assert running.exitcode == 0
+            longest = max(longest, time.monotonic() - started)
+            shutil.rmtree(run)
+    curate(root, run, stages)
+    assert kept(run) == kept(whole) and bytes_of(run) == bytes_of(whole), f"killed at the moments of seed {seed}"
+
+
+def test_explain_names_what_runs_again_and_why(root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    before = explain.reasons(resolve(root, run, STAGES))
+    assert [why for _, _, why in before] == ["nothing has run here yet"] + ["follows read"] * 4
+    curation = resolve(root, run, STAGES)
+    explain.remember(curation)
+    run_curation(curation)
+    assert not any(runs for _, runs, _ in explain.reasons(resolve(root, run, STAGES)))
+    changed = [STAGES[0], {"heuristics": {"min_words": 90}}, "exact_dedup", "near_dedup"]
+    told = {name: (runs, why) for name, runs, why in explain.reasons(resolve(root, run, changed))}
+    assert told["normalize"] == (False, "its results are on disk")
+    assert told["heuristics"] == (True, "min_words: 20 is now 90")
+    assert told["exact_dedup"] == (True, "follows heuristics")
+    assert told["near_dedup"] == (True, "new in this pipeline")
+    write_lines(root / "general" / "news.jsonl.gz", [{"id": "only", "text": "One sentence stands here. " * 30}])
+    told = {name: (runs, why) for name, runs, why in explain.reasons(resolve(root, run, STAGES))}
+    assert told["read"] == (True, "file replay/general/news.jsonl.gz changed")
+
+
+def test_one_stage_alone(root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(ValueError, match="stages before it have no results on disk"):
+        run_only(resolve(root, run, STAGES), "exact_dedup")
+    curate(root, run, STAGES)
+    changed = [STAGES[0], {"heuristics": {"min_words": 90}}, "exact_dedup"]
+    assert "too_few_words" in run_only(resolve(root, run, changed), "heuristics")["reason"].to_list()
+    assert [step.stage.name for step in resolve(root, run, changed).todo] == ["exact_dedup", "held_out"]
+    curate(root, run, changed)
+    curate(root, tmp_path / "fresh", changed)
+    assert bytes_of(run) == bytes_of(tmp_path / "fresh")
 
 
 def test_a_document_missing_from_the_ledger_stops_the_run(root: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ lint: venv
 	mypy
 
 bench: venv
-	for script in tests/benchmarks/*.py; do echo "== $$script"; python "$$script"; done
+	for script in $$(grep -l __main__ tests/benchmarks/*.py); do echo "== $$script"; python "$$script"; done
 
 venv: $(STAMP)
 

@@ -6,6 +6,7 @@ reading) or a share of the parts; datatrove marks finished tasks, so a killed pa
 
 import contextlib
 import io
+import itertools
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -44,8 +45,11 @@ class ReadSources(PipelineStep):
         assert world_size == len(self.sources)
         source = self.sources[rank]
         documents = size = 0
-        for number, frame in enumerate(self._frames(source)):
+        frames = self._frames(source)
+        for number in itertools.count():
             with self.track_time():
+                if (frame := next(frames, None)) is None:
+                    break
                 part = Part(source.pool, source.name, number, self.folder)
                 bad = frame.filter(pl.col("reason").is_not_null())
                 save_ledger(self.folder, part, bad)

@@ -104,7 +104,10 @@ def _print_funnel(console: Any, manifest: dict[str, Any]) -> None:
     for column in ("stage", "in", "removed", "MB in", "MB kept", "seconds", "reasons"):
         table.add_column(column, justify="left" if column in ("stage", "reasons") else "right", overflow="fold")
     for stage in manifest["stages"]:
-        ranked = sorted(stage["reasons"].items(), key=lambda pair: (-pair[1], pair[0]))
+        told = _counts(stage["reasons"])
+        if stage["documents_edited"]:
+            cut = f"{stage['bytes_cut'] / 1e6:.2f} MB shorter"
+            told += f"{'; ' * bool(told)}edited {stage['documents_edited']:,} ({cut}): {_counts(stage['edits'])}"
         table.add_row(
             stage["name"],
             f"{stage['documents_in']:,}",
@@ -112,7 +115,7 @@ def _print_funnel(console: Any, manifest: dict[str, Any]) -> None:
             f"{stage['bytes_in'] / 1e6:.2f}",
             f"{stage['bytes_kept'] / 1e6:.2f}",
             f"{stage['seconds']:.1f}",
-            ", ".join(f"{reason} {count:,}" for reason, count in ranked),
+            told,
         )
     console.print(table)
     for title in ("kept", "held_out"):
@@ -127,6 +130,11 @@ def _print_funnel(console: Any, manifest: dict[str, Any]) -> None:
     )
     kept = sum(pool["documents"] for pool in manifest["kept"].values())
     console.print(f"every document accounted for: {taken:,} in = {kept:,} kept + {removed:,} in the ledger")
+
+
+def _counts(reasons: dict[str, int]) -> str:
+    ranked = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+    return ", ".join(f"{reason} {count:,}" for reason, count in ranked)
 
 
 def _print_verdicts(console: Any, stage: str, ledger: Any) -> None:

@@ -50,6 +50,7 @@ def render(run: Any) -> str:
         ("training", "Training", curves),
         ("funnel", "What went in", report_curation.funnel(run)),
         ("dropped", "What was dropped", report_curation.dropped(run)),
+        ("edited", "What was edited", report_curation.edited(run)),
         ("duplicates", "Near-duplicates", report_curation.duplicates(run)),
         ("tokenizer", "Tokenizer", report_mixture.tokenizer(run)),
         ("mixture", "Mixture", report_mixture.mixture(run)),

@@ -73,6 +73,41 @@ def dropped(run: Run) -> Markup:
     return section("dropped", "What was dropped, and why", about, body)
 
 
+def edited(run: Run) -> Markup:
+    """What was changed inside documents that stay, with some of the places."""
+    about = (
+        "Spans that a stage cut or replaced in documents that stay, with the first, middle and last of each reason; "
+        "edited/ holds them all; where a stage keeps the removed text out of the ledger, only what stands there now is "
+        "shown."
+    )
+    stages = [stage for stage in run.manifest["stages"] if stage.get("edits")] if run.manifest else []
+    if not stages:
+        return section("edited", "What was edited", about, html('<p class="missing">No stage edited a document.</p>'))
+    rows = [
+        (
+            words(stage["name"]),
+            words(reason),
+            count(spans),
+            count(stage["documents_edited"]),
+            size(stage["bytes_cut"]),
+        )
+        for stage in stages
+        for reason, spans in sorted(stage["edits"].items(), key=lambda item: (-item[1], item[0]))
+    ]
+    headings = ("stage", "reason", "spans", "documents edited by the stage", "bytes cut by the stage")
+    folded = join(
+        html(
+            "<details><summary>{}: {}</summary>{}</details>",
+            words(stage["name"]),
+            words(reason),
+            join(_edit(row) for row in run.edits.filter(stage=stage["name"], reason=reason).iter_rows(named=True)),
+        )
+        for stage in stages
+        for reason in sorted(stage["edits"])
+    )
+    return section("edited", "What was edited", about, table(headings, rows, range(2, 5)), folded)
+
+
 def duplicates(run: Run) -> Markup:
     """Pairs of near-duplicates side by side."""
     about = "Pairs from the least to the most similar: the document that went, beside the one that was kept for it."
@@ -148,6 +183,18 @@ def _example(row: dict[str, Any]) -> Markup:
         row["origin"],
         pairs(evidence) if evidence else EMPTY,
         excerpt(row["excerpt"]),
+    )
+
+
+def _edit(row: dict[str, Any]) -> Markup:
+    evidence = json.loads(row["detail"] or "{}")
+    return html(
+        '<div class="example"><div class="id">{} <span class="origin">from {}</span></div>{}{}<p>now: {}</p></div>',
+        row["id"],
+        row["origin"],
+        pairs(evidence) if evidence else EMPTY,
+        excerpt(row["before"]),
+        row["after"] or "nothing",
     )
 
 

@@ -33,6 +33,8 @@ class Run:
     scores: dict[str, Any] | None
     examples: pl.DataFrame = field(repr=False)
     """Ledger rows to show, EXAMPLES per stage and reason: stage, reason, id, origin, detail, excerpt."""
+    edits: pl.DataFrame = field(repr=False)
+    """Edits to show, EXAMPLES per stage and reason: stage, reason, id, origin, detail, before, after."""
     duplicates: list[dict[str, Any]] = field(repr=False)
     """Near-duplicate pairs from the least to the most similar: id, excerpt, other, other_excerpt, similarity."""
 
@@ -55,7 +57,8 @@ def read(pipeline: Pipeline) -> Run:
         evaluations=_last_of_each_step(line for line in lines if "eval" in line),
         journal=_lines(training / "journal.jsonl"),
         scores=_optional(folder / "eval" / "scores.json"),
-        examples=_examples(ledger),
+        examples=_examples(ledger, "excerpt"),
+        edits=_examples(_edited(folder / "edited"), "before", "after"),
         duplicates=_duplicates(ledger, folder),
     )
 
@@ -96,13 +99,19 @@ def _ledger(folder: Path) -> pl.LazyFrame | None:
     return pl.concat(frames)
 
 
-def _examples(ledger: pl.LazyFrame | None) -> pl.DataFrame:
-    """The first, the middle and the last document of each reason, in the ledger's order."""
+def _edited(folder: Path) -> pl.LazyFrame | None:
+    files = sorted(folder.glob("*/*.parquet"))
+    return pl.scan_parquet(files) if files else None
+
+
+def _examples(ledger: pl.LazyFrame | None, *texts: str) -> pl.DataFrame:
+    """The first, the middle and the last row of each reason, in the ledger's order, with its columns of text."""
+    columns = ("stage", "reason", "id", "origin", "detail", *texts)
     if ledger is None:
-        return pl.DataFrame(schema=dict.fromkeys(("stage", "reason", "id", "origin", "detail", "excerpt"), pl.String))
+        return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
     place, last = pl.int_range(pl.len()), pl.len() - 1
     spread = [place == last * step // (EXAMPLES - 1) for step in range(EXAMPLES)]
-    return ledger.filter(pl.any_horizontal(spread).over("stage", "reason")).collect()
+    return ledger.select(columns).filter(pl.any_horizontal(spread).over("stage", "reason")).collect()
 
 
 def _duplicates(ledger: pl.LazyFrame | None, folder: Path) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ def run(tmp_path: Path) -> Path:
             small_run.write_documents(folder, "documents", pool, source, small_run.documents(pool, source, 40, 0))
             small_run.write_documents(folder, "held_out", pool, source, small_run.documents(pool, source, 12, 1000))
     small_run.write_ledger(folder)
+    small_run.write_edits(folder)
     write_json(folder / "manifest.json", small_run.manifest())
     config.save(small_run.pipeline(folder, tmp_path), folder / "pipeline.yaml")
     return folder

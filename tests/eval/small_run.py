@@ -18,6 +18,8 @@ WORDS = {
     "domain": "patient dyspnoea metoprolol naïve fever 40 mg daily renal failure acute β-blocker chart".split(),
     "replay": "river parliament harvest stone letter winter market road garden evening history café".split(),
 }
+EDITED = {"redact": "email", "substring_dedup": "repeated_span"}
+"""Reason of the edits of each stage that edited."""
 SOURCES = {"domain": ["notes", "trials"], "replay": ["books"]}
 
 
@@ -130,6 +132,25 @@ def write_ledger(folder: Path) -> None:
         frame.write_parquet(path)
 
 
+def write_edits(folder: Path) -> None:
+    """Spans edited by two stages, with markup in every text field."""
+    for stage, reason in EDITED.items():
+        frame = pl.DataFrame(
+            {
+                "id": [f"notes/{SCRIPT}{number}" for number in range(4)],
+                "origin": f"domain/{SCRIPT}#1",
+                "stage": stage,
+                "reason": reason,
+                "detail": json.dumps({"item": SCRIPT}),
+                "before": pl.Series([None if stage == "redact" else SCRIPT] * 4, dtype=pl.String),
+                "after": f"[{SCRIPT}]",
+            }
+        )
+        path = folder / "edited" / stage / "domain-notes-00000.parquet"
+        path.parent.mkdir(parents=True)
+        frame.write_parquet(path)
+
+
 def manifest() -> dict[str, Any]:
     """Counts that add up: 168 documents read, 12 dropped, 36 held out, 120 kept."""
 
@@ -144,6 +165,9 @@ def manifest() -> dict[str, Any]:
             "bytes_in": taken * 500,
             "bytes_kept": (taken - removed) * 500,
             "reasons": reasons,
+            "documents_edited": 4 if name in EDITED else 0,
+            "bytes_cut": 2000 if name in EDITED else 0,
+            "edits": {EDITED[name]: 4} if name in EDITED else {},
             "seconds": 0.5,
             "versions": {"stage": 1, "polars": "2.1.0"},
         }
@@ -154,6 +178,8 @@ def manifest() -> dict[str, Any]:
             stage("read", 168, {}),
             stage("language", 168, {"wrong_language": 5}),
             stage("near_dedup", 163, {"near_duplicate": 7}),
+            stage("redact", 156, {}),
+            stage("substring_dedup", 156, {}),
             stage("held_out", 156, {"held_out": 36}),
         ],
         "held_out": {"domain": {"documents": 24, "bytes": 12000}, "replay": {"documents": 12, "bytes": 6000}},

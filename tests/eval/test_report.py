@@ -78,8 +78,9 @@ def test_says_what_the_run_was(whole_run: Path) -> None:
         name = f"{pool}_bits_per_byte"
         assert f"{scores['base'][name]:.3f} → {scores['trained'][name]:.3f}" in words
         assert scores["difference"][pool]["verdict"] in words
-    shown = ("168 documents read", "12 dropped", "36 set aside", "wrong language 5 documents", "similarity 0.80")
-    for expected in shown:
+    funnel = ("168 documents read", "12 dropped", "36 set aside", "wrong language 5 documents", "similarity 0.80")
+    edits = ("redact email 4", "substring dedup repeated span 4")
+    for expected in funnel + edits:
         assert expected in words
     assert scores["trained"]["identity"] in words and "seq_len: 64" in words
 

@@ -15,6 +15,8 @@ from numba import njit
 
 from curate.ngrams import count, ngram_hashes
 
+HASHES = "datasketch affine32, seed 1, words 1"
+"""Names the hash functions; changed when folding, words, n-grams, permutations or band keys give others than before."""
 EMPTY = np.uint32(0xFFFFFFFF)
 """Every value of the signature of a document without words."""
 

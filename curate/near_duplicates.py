@@ -2,44 +2,101 @@
 
 Documents are decided in order. Two signatures that agree in every row of one band are candidates (locality-sensitive
 hashing); a document goes if it agrees with an earlier document that was kept in enough positions of the whole
-signature. Only kept documents enter the buckets and every one of a bucket is compared, so a decision depends on
-earlier documents alone: adding documents later, in another run, changes no earlier decision.
+signature, and is said to repeat the first such one. So a decision depends on the earlier kept documents alone: these
+can come from another block of documents or from another run, and nothing that comes later changes it.
 """
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from curate.minhash import EMPTY
 
+_LOWER = np.uint64(0xFFFFFFFF)
+_FREE = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+class Earlier(NamedTuple):
+    """Some thousand documents that were kept before."""
+
+    keys: np.ndarray
+    """[documents, bands], as `band_keys` makes them."""
+    signatures: Callable[[], np.ndarray]
+    """Gives [documents, positions]; only called where a key is one of the new documents'."""
+
+
+def band_keys(signatures: np.ndarray, bands: int, rows: int) -> np.ndarray:
+    """The keys [documents, bands] (uint64) of the buckets that signatures [documents, bands * rows] fall into."""
+    keys = np.empty((len(signatures), bands), np.uint64)
+    _band_keys(np.ascontiguousarray(signatures), rows, keys)
+    return keys
+
 
 def find_duplicates(
-    signatures: np.ndarray, bands: int, rows: int, agree: int, known: int = 0
+    signatures: np.ndarray, bands: int, rows: int, agree: int, earlier: Iterable[Earlier] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Decide the rows of `signatures` [documents, bands * rows] in order.
+    """Decide the rows of `signatures` [documents, bands * rows] (uint32) in order.
 
-    Returns (of, agreement): the kept document that a document repeats, -1 where it is kept, and the number of
-    positions in which the two agree, at least `agree`. The first `known` rows are kept without being compared.
-    A document without words is kept. Memory beside the signatures: 8 bytes a document and band.
+    `earlier` are the documents kept before, in order, and gone through once. Kept documents are numbered from the first
+    of `earlier` on, `signatures` following. Returns (of, agreement): the number (int64) of the first kept document that
+    each one repeats, -1 where it is kept, and the positions (int32) in which the two agree, at least `agree`. A
+    document without words is kept.
+    A kept document is compared with the documents of its buckets that are not removed yet, so copies of one text cost
+    a comparison each; only documents that share a band and are all kept cost their number squared.
+    Memory beside the signatures: 14 bytes a document and band.
     """
     assert signatures.shape[1] == bands * rows and signatures.dtype == np.uint32
+    signatures = np.ascontiguousarray(signatures)
     documents = len(signatures)
-    slots = 1 << max(documents, 16).bit_length()
-    heads = np.full((bands, slots), -1, np.int32)
-    older = np.empty((documents, bands), np.int32)
+    buckets = np.full((bands, documents * 5 // 4 + 1), _FREE)
+    newer = np.full((documents, bands), -1, np.int32)
     of = np.full(documents, -1, np.int64)
     agreement = np.zeros(documents, np.int32)
-    _find(np.ascontiguousarray(signatures), bands, rows, agree, known, heads, older, of, agreement)
+    compared = np.full(documents, -1, np.int64)
+    _enter(signatures, rows, buckets, newer)
+    first = 0
+    for keys, their_signatures in earlier:
+        candidates = _known(keys, buckets)
+        if len(candidates):
+            kept = their_signatures()[candidates]
+            numbers = first + candidates
+            _remove_repeats_of(
+                kept, keys[candidates], numbers, rows, agree, buckets, signatures, newer, of, agreement, compared
+            )
+        first += len(keys)
+    _remove_repeats(first, rows, agree, signatures, newer, of, agreement, compared)
     return of, agreement
 
 
 @njit(nogil=True, cache=True)
-def _slot(row, band, rows, slots):  # type: ignore[no-untyped-def]
-    """Where a band of a signature lies in its table of `slots` (a power of two) entries."""
+def _key(row, band, rows):  # type: ignore[no-untyped-def]
+    """64 bits that stand for the values of a band."""
     value = np.uint64(0)
     for k in range(band * rows, (band + 1) * rows):
         value = (value ^ np.uint64(row[k])) * np.uint64(0x9E3779B97F4A7C15)
         value ^= value >> np.uint64(29)
-    return np.int64(value & np.uint64(slots - 1))
+    return value
+
+
+@njit(nogil=True, cache=True)
+def _band_keys(signatures, rows, keys):  # type: ignore[no-untyped-def]
+    for document in range(keys.shape[0]):
+        for band in range(keys.shape[1]):
+            keys[document, band] = _key(signatures[document], band, rows)
+
+
+@njit(nogil=True, cache=True)
+def _slot(key, table):  # type: ignore[no-untyped-def]
+    """Where the bucket of `key` lies in its band's table, or the free entry where it belongs.
+
+    An entry holds the lower half of the key, then the number of the bucket's first document.
+    """
+    slot = np.int64(((key >> np.uint64(32)) * np.uint64(table.shape[0])) >> np.uint64(32))
+    while table[slot] != _FREE and (table[slot] >> np.uint64(32)) != (key & _LOWER):
+        slot = slot + 1 if slot + 1 < table.shape[0] else 0
+    return slot
 
 
 @njit(nogil=True, cache=True)
@@ -60,30 +117,79 @@ def _is_empty(row):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _find(signatures, bands, rows, agree, known, heads, older, of, agreement):  # type: ignore[no-untyped-def]
-    """`heads[band, slot]` is the newest kept document of a bucket, `older[document, band]` the one before it."""
-    documents, positions = signatures.shape
-    compared = np.full(documents, -1, np.int32)  # the last document each one was compared with
-    for document in range(documents):
-        row = signatures[document]
-        if _is_empty(row):
-            continue
-        for band in range(bands if document >= known else 0):
-            other = heads[band, _slot(row, band, rows, heads.shape[1])]
-            while other >= 0 and of[document] < 0:
-                if compared[other] != document:
-                    candidate = signatures[other]
-                    if _same(row, candidate, band * rows, (band + 1) * rows) == rows:
-                        compared[other] = document
-                        same = _same(row, candidate, 0, positions)
-                        if same >= agree:
-                            of[document] = other
-                            agreement[document] = same
-                other = older[other, band]
-            if of[document] >= 0:
-                break
+def _enter(signatures, rows, buckets, newer):  # type: ignore[no-untyped-def]
+    """Enter the documents, the last first: `newer[document, band]` becomes the next one in the same bucket."""
+    for band in range(buckets.shape[0]):
+        table = buckets[band]
+        for document in range(signatures.shape[0] - 1, -1, -1):
+            row = signatures[document]
+            if not _is_empty(row):
+                key = _key(row, band, rows)
+                slot = _slot(key, table)
+                if table[slot] != _FREE:
+                    newer[document, band] = np.int32(table[slot] & _LOWER)
+                table[slot] = (key & _LOWER) << np.uint64(32) | np.uint64(document)
+
+
+@njit(nogil=True, cache=True)
+def _compare(row, number, other, band, rows, agree, signatures, of, agreement, compared):  # type: ignore[no-untyped-def]
+    """Remove document `other` if it repeats `row`, the signature of document `number`, which shares its bucket."""
+    candidate = signatures[other]
+    if of[other] < 0 and compared[other] != number and _same(row, candidate, band * rows, (band + 1) * rows) == rows:
+        compared[other] = number
+        same = _same(row, candidate, 0, row.shape[0])
+        if same >= agree:
+            of[other] = number
+            agreement[other] = same
+
+
+@njit(nogil=True, cache=True)
+def _follow(row, number, document, band, rows, agree, signatures, newer, of, agreement, compared):  # type: ignore[no-untyped-def]
+    """Compare with the documents behind `document` in its bucket; removed ones leave it."""
+    other = newer[document, band]
+    while other >= 0:
+        _compare(row, number, other, band, rows, agree, signatures, of, agreement, compared)
+        following = newer[other, band]
+        if of[other] < 0:
+            document = other
+        else:
+            newer[document, band] = following
+        other = following
+
+
+@njit(nogil=True, cache=True)
+def _known(keys, buckets):  # type: ignore[no-untyped-def]
+    """The rows of `keys` of which a key has a bucket."""
+    found = np.zeros(keys.shape[0], np.bool_)
+    for band in range(keys.shape[1]):
+        table = buckets[band]
+        for k in range(keys.shape[0]):
+            if table[_slot(keys[k, band], table)] != _FREE:
+                found[k] = True
+    return np.flatnonzero(found)
+
+
+@njit(nogil=True, cache=True)
+def _remove_repeats_of(kept, keys, numbers, rows, agree, buckets, signatures, newer, of, agreement, compared):  # type: ignore[no-untyped-def]
+    """Remove the documents that repeat one of the `kept` signatures, whose documents have these `numbers`."""
+    for k in range(kept.shape[0]):
+        row, number = kept[k], numbers[k]
+        for band in range(buckets.shape[0]):
+            entry = buckets[band, _slot(keys[k, band], buckets[band])]
+            if entry != _FREE:
+                document = np.int64(entry & _LOWER)
+                _compare(row, number, document, band, rows, agree, signatures, of, agreement, compared)
+                _follow(row, number, document, band, rows, agree, signatures, newer, of, agreement, compared)
+
+
+@njit(nogil=True, cache=True)
+def _remove_repeats(first, rows, agree, signatures, newer, of, agreement, compared):  # type: ignore[no-untyped-def]
+    """Remove the documents that repeat an earlier one that is kept; the first has the number `first`."""
+    for document in range(signatures.shape[0]):
         if of[document] < 0:
-            for band in range(bands):
-                slot = _slot(row, band, rows, heads.shape[1])
-                older[document, band] = heads[band, slot]
-                heads[band, slot] = document
+            row = signatures[document]
+            for band in range(newer.shape[1]):
+                if newer[document, band] >= 0:
+                    _follow(
+                        row, first + document, document, band, rows, agree, signatures, newer, of, agreement, compared
+                    )

@@ -66,10 +66,12 @@ def build_steps(
         ]
     )
     read_step = Step(Stage(), read_identity, work / f"{read_identity}-read")
+    read_files = {source.name: source.identity for source in sources}
     steps, before = [], read_identity
     for index, stage in enumerate(stages):
         used = benchmarks if stage.name == "decontaminate" else []
-        stage._workspace = Workspace(work, [], used, index < leading, f"{where}: curate.stages[{index}].{stage.label}")
+        place = f"{where}: curate.stages[{index}].{stage.label}"
+        stage._workspace = Workspace(work, [], used, index < leading, place, read_files)
         files = {path: file_identity(path) for path in [*stage.inputs(), *used]}
         before = identity([before, _keys(stage), list(files.values())])
         stage.workspace.folder = work / f"{before}-{stage.label}"

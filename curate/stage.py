@@ -9,7 +9,7 @@ verdicts; texts are not copied and not rewritten until the last pass. There are 
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,6 +41,8 @@ class Workspace:
     """True for an editing stage at the head of a pipeline."""
     where: str
     """How an error names the stage: "pipelines/clinical.yaml: curate.stages[4].near_dedup"."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """Name of every source and the identity of its bytes."""
 
 
 class Stage(Section, PipelineStep):

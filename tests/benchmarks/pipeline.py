@@ -4,7 +4,7 @@
 
 Ours is what `curate.run pipelines/clinical.yaml` does to documents: reading, every stage (KenLM trained on the way),
 the ledger, the final write. datatrove's blocks are named in peers/datatrove_pipeline.py; it gets the trained KenLM and
-the decontamination index for nothing. With words by spaCy, its default, and by str.split. Both processes start warm: numba
+the decontamination index for nothing. With words by spaCy, its default, and by str.split. Both start warm: numba
 has compiled and imports are done; worker processes are started inside the time.
 """
 

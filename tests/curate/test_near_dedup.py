@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from curate.minhash import shingles, signatures
 from curate.near_dedup import NearDedup, found
-from curate.near_duplicates import find_duplicates
+from curate.near_duplicates import Earlier, band_keys, find_duplicates
 from tests.curate.corpus import sentences
 from tests.curate.drive import parts_of, verdicts
 from tests.curate.test_minhash import edited, jaccard
@@ -65,18 +65,33 @@ def test_how_documents_are_cut_into_parts_changes_nothing(planted, tmp_path):
     assert one.equals(verdicts(NearDedup(), parts_of(texts, rows=7), tmp_path))
 
 
-def test_later_documents_change_no_earlier_decision(planted):
+def test_kept_documents_of_earlier_blocks_stand_for_the_blocks(planted):
     rows = signatures(pl.Series(planted[0]))
     of, agreement = find_duplicates(rows, 14, 8, 82)
-    for cut in (1, 100, 300):
+    for cut in (1, 100, 300, 599):
         first_of, _ = find_duplicates(rows[:cut], 14, 8, 82)
         assert np.array_equal(of[:cut], first_of)
         kept = np.flatnonzero(first_of < 0)
-        joined = np.concatenate([rows[kept], rows[cut:]])
-        later, later_agreement = find_duplicates(joined, 14, 8, 82, known=len(kept))
+        earlier = [Earlier(band_keys(some, 14, 8), lambda some=some: some) for some in np.array_split(rows[kept], 3)]
+        later, later_agreement = find_duplicates(rows[cut:], 14, 8, 82, earlier)
         numbers = np.concatenate([kept, np.arange(cut, len(rows))])
-        assert np.array_equal(np.where(later < 0, -1, numbers[later])[len(kept) :], of[cut:])
-        assert np.array_equal(later_agreement[len(kept) :], agreement[cut:])
+        assert np.array_equal(np.where(later < 0, -1, numbers[later]), of[cut:])
+        assert np.array_equal(later_agreement, agreement[cut:])
+
+
+def test_decisions_are_those_of_comparing_every_pair_with_a_common_band():
+    draw = np.random.default_rng(3)
+    families = draw.integers(0, 2**32 - 1, (30, 112), dtype=np.uint32)
+    rows = families[draw.integers(0, 30, 600)]
+    rows = np.where(draw.random(rows.shape) < 0.85, rows, draw.integers(0, 2**32 - 1, rows.shape, dtype=np.uint32))
+    expected: list[int] = []
+    for number, row in enumerate(rows):
+        same = rows[:number] == row
+        alike = same.reshape(number, 14, 8).all(axis=2).any(axis=1) & (same.sum(axis=1) >= 82)
+        kept = [other for other in np.flatnonzero(alike) if expected[other] < 0]
+        expected.append(kept[0] if kept else -1)
+    assert 200 < sum(one >= 0 for one in expected) < 570
+    assert find_duplicates(rows, 14, 8, 82)[0].tolist() == expected
 
 
 def test_every_kept_member_of_a_bucket_is_compared():
@@ -116,6 +131,7 @@ def test_pairs_are_found_as_often_as_the_formula_says():
         ({"threshold": 0}, "is not between 0 and 1, so everything would match"),
         ({"verify": -0.1}, "is not between 0 and 1"),
         ({"threshold": 0.5}, "only 5% of the pairs at threshold: 0.5 would be compared"),
+        ({"memory_mb": 0}, "greater than or equal to 1"),
         ({"bands": 0}, "greater than or equal to 1"),
         ({"similarity": 0.8}, "Extra inputs are not permitted"),
     ],

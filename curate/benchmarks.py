@@ -3,10 +3,13 @@
 import gzip
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import fsspec
+
+from curate.files import write_text
 
 _FIELDS = {"id": str, "benchmark": str, "context": str, "question": str, "choices": list, "answer_text": str}
 _SHORTEST_QUESTION = 5
@@ -51,7 +54,7 @@ def read_items(paths: list[str], where: str) -> list[BenchmarkItem]:
     if not paths:
         raise ValueError(
             f"{where}: benchmarks is empty, so there is nothing to look for. List files of benchmark items, "
-            "e.g. benchmarks: [bench/*.jsonl.gz], or leave the stage decontaminate out."
+            "e.g. benchmarks: [bench/*.jsonl.gz], name tasks of lm-eval in the stage's key tasks, or leave it out."
         )
     items: list[BenchmarkItem] = []
     for path in paths:
@@ -67,6 +70,11 @@ def read_items(paths: list[str], where: str) -> list[BenchmarkItem]:
         if len(items) == before:
             raise ValueError(f"{where}: benchmarks: {path} holds no item. Replace it, or take it out of benchmarks.")
     return items
+
+
+def write_items(path: Path, items: list[BenchmarkItem]) -> None:
+    """Write items as JSON lines that `read_items` reads, whole or not at all."""
+    write_text(path, "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in items))
 
 
 def _item(line: bytes, place: str) -> BenchmarkItem:

@@ -16,6 +16,17 @@ class Executor(Section):
     """Processes at a time; the result does not depend on it."""
 
 
+class Files(Section):
+    """Files that a datatrove reader of your choice reads, where a plain glob would not do."""
+
+    files: str
+    """Glob under data_root; a source is a file."""
+    reader: str
+    """Dotted name of a datatrove reader of files, e.g. datatrove.pipeline.readers.CSVReader."""
+    arguments: dict[str, Any] = {}
+    """Arguments of the reader, e.g. {text_key: note}."""
+
+
 class CurateConfig(Section):
     """Curation: the stages in order and how they are run."""
 

@@ -1,52 +1,61 @@
 """Documents whose text is the same, white space apart."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
+import numpy as np
 import polars as pl
 
+from curate.repeats import ids_of, one_reason
 from curate.stage import Stage, Verdicts, detail
-
-_SPACES = bytes.maketrans(b"\t\n\v\f\r", b"     ")
 
 
 class ExactDedup(Stage, name="exact_dedup"):
     """Drops documents whose text equals an earlier document's after runs of white space are made one space.
 
-    Texts are compared by a 128-bit BLAKE2b hash; the first document in global order is kept.
+    White space is ASCII's; case, punctuation and everything else count. Texts are compared by a 128-bit hash (XXH3,
+    see curate.text_hashes): among 1e9 different documents two agree with a probability of 1e-21. The first document in
+    global order is kept.
     Reasons: exact_duplicate; detail: duplicate_of.
+    4 GB/s on one core from texts in memory; Parquet to Parquet, reading and writing take nearly all the time.
     """
 
     is_global: ClassVar[bool] = True
+    version: ClassVar[int] = 2
+
+    def warm_up(self) -> None:
+        """Compile the kernels."""
+        from curate.text_hashes import first_rows, text_hashes
+
+        first_rows(text_hashes(pl.Series(["text"])))
 
     def measure(self, documents: pl.DataFrame) -> pl.DataFrame:
-        """The hash of every text as 16 bytes."""
-        digests = [hashlib.blake2b(_folded(text), digest_size=16).digest() for text in documents["text"]]
-        return pl.DataFrame({"digest": pl.Series(digests, dtype=pl.Binary)})
+        """The hash of every text as two numbers."""
+        from curate.text_hashes import text_hashes
+
+        return pl.DataFrame(text_hashes(documents["text"]), ["low", "high"])
 
     def decide(self, measured: Iterable[pl.DataFrame]) -> Iterator[Verdicts]:
-        """Verdicts in global order; ids and hashes are in memory."""
-        parts = [part.select("id", "digest", part=pl.lit(number)) for number, part in enumerate(measured)]
+        """Verdicts in global order; some 40 bytes a document are in memory, and the ids of the documents repeated."""
+        from curate.text_hashes import first_rows
+
+        parts = [part.select("low", "high").to_numpy() for part in measured]
         if not parts:
             return
-        kept = pl.col("id").first().over("digest")
-        repeats = ~pl.col("digest").is_first_distinct()
-        of = pl.concat(parts).select("part", of=pl.when(repeats).then(kept))
-        for number in range(len(parts)):
-            yield _verdicts(of.filter(pl.col("part") == number)["of"])
-
-
-def _folded(text: str) -> bytes:
-    """UTF-8 with runs of ASCII white space as one space, none at the ends; ten times as fast as split and join."""
-    data = text.encode().translate(_SPACES)
-    while b"  " in data:
-        data = data.replace(b"  ", b" ")
-    return data.strip(b" ")
-
-
-def _verdicts(of: pl.Series) -> Verdicts:
-    """Verdicts from the id of the document that each one repeats, null where kept."""
-    evidence = [None if id is None else detail(duplicate_of=id) for id in of]
-    reason = pl.DataFrame({"of": of}).select(reason=pl.when(pl.col("of").is_not_null()).then(pl.lit("exact_duplicate")))
-    return Verdicts(reason["reason"], pl.Series("detail", evidence, pl.String))
+        heights = [len(part) for part in parts]
+        hashes = np.concatenate(parts)
+        del parts
+        of = first_rows(hashes)
+        del hashes
+        repeats = of < np.arange(len(of))
+        ids = ids_of(measured, np.unique(of[repeats]))
+        row = 0
+        for height in heights:
+            part = slice(row, row + height)
+            of_part, repeat = of[part].tolist(), repeats[part].tolist()
+            evidence = [
+                detail(duplicate_of=ids[first]) if repeat else None
+                for first, repeat in zip(of_part, repeat, strict=True)
+            ]
+            yield one_reason("exact_duplicate", evidence)
+            row += height

@@ -42,8 +42,11 @@ class ReadSources(PipelineStep):
         self.tally = tally
 
     def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Batch]:
-        assert world_size == len(self.sources)
-        source = self.sources[rank]
+        for index in range(rank, len(self.sources), world_size):
+            yield from self._read(index, rank)
+
+    def _read(self, index: int, rank: int) -> Iterator[Batch]:
+        source = self.sources[index]
         documents = size = 0
         frames = self._frames(source)
         for number in itertools.count():
@@ -60,7 +63,7 @@ class ReadSources(PipelineStep):
             self.tally.add(rank, frame.height, int(frame["bytes"].sum()), 0)
         self.tally.add(rank, 0, 0, source.bytes)
         counts = {"pool": source.pool, "source": source.name, "path": source.path, "identity": source.identity}
-        write_json(self.folder / "counts" / f"{rank:05d}.json", counts | {"documents": documents, "bytes": size})
+        write_json(self.folder / "counts" / f"{index:05d}.json", counts | {"documents": documents, "bytes": size})
 
     def _frames(self, source: Source) -> Iterator[pl.DataFrame]:
         ids: set[str] = set()
@@ -75,7 +78,10 @@ class ReadSources(PipelineStep):
                 )
             unique = document.id if document.id not in ids else f"{document.id}#{record}"
             ids.add(unique)
-            reason, evidence = ("unreadable_record", detail(problem=problem)) if problem else (None, None)
+            reason, evidence = (None, None)
+            if problem:
+                at = {"offset": document.metadata["offset"]} if "offset" in document.metadata else {}
+                reason, evidence = "unreadable_record", detail(problem=problem, **at)
             origin = f"{source.path}#{record}"
             rows.append((f"{source.name}/{unique}", document.text, origin, reason, evidence))
             size += len(document.text)

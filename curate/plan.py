@@ -10,7 +10,7 @@ import curate.stages  # noqa: F401  (registers every stage)
 from curate.datatrove_step import PACKAGE, DatatroveStep
 from curate.files import file_identity, identity
 from curate.passes import is_complete
-from curate.sources import Source
+from curate.sources import HTML_FORMATS, Source
 from curate.stage import STAGES, Stage, Workspace
 from pipelines.config import Pipeline
 
@@ -56,11 +56,12 @@ def build_steps(
 ) -> tuple[Step, list[Step]]:
     """The reading step's place (as a Step without a stage of its own) and the steps of the stages, in order."""
     stages = build_stages(pipeline, where)
+    _check_html(sources, stages, where)
     leading = editing_at_head(stages)
     read_identity = identity(
         [
             READ_VERSION,
-            [[source.pool, source.name, source.path, source.identity] for source in sources],
+            [[source.pool, source.name, source.path, source.identity, *_reader(source)] for source in sources],
             pipeline.curate.part_rows,
             [_keys(stage) for stage in stages[:leading]],
         ]
@@ -96,16 +97,30 @@ def passes(steps: list[Step], reading: bool) -> list[Pass]:
     """Group the steps that still have to run, in order; `reading` makes the first pass the one that reads the sources.
 
     A pass ends where the next stage needs a barrier: it prepares something from the parts, or a global stage before it
-    has yet to decide. Global stages in a row are measured together.
+    has yet to decide. Global stages in a row are measured together, up to one that edits texts.
     """
     grouped = [Pass()] if reading else []
     for step in steps:
         last = grouped[-1].steps if grouped else []
-        barrier = prepares(step.stage) or (last and last[-1].stage.is_global and not step.stage.is_global)
+        undecided = last and last[-1].stage.is_global and (last[-1].stage.edits or not step.stage.is_global)
+        barrier = undecided or prepares(step.stage)
         if not grouped or barrier:
             grouped.append(Pass())
         grouped[-1].steps.append(step)
     return grouped
+
+
+def _reader(source: Source) -> list[str]:
+    return [source.reader, source.arguments] if source.reader else []
+
+
+def _check_html(sources: list[Source], stages: list[Stage], where: str) -> None:
+    pages = [source for source in sources if source.format in HTML_FORMATS and not source.reader]
+    if pages and not any(stage.name == "extract" for stage in stages):
+        raise ValueError(
+            f"{where}: {pages[0].pool}: {pages[0].path} is HTML and curate.stages has no `extract`, so its tags and "
+            "scripts would be trained on. Put `- extract` first."
+        )
 
 
 def unfinished(steps: list[Step]) -> list[Step]:

@@ -1,15 +1,17 @@
 """Records in: datatrove's readers, made accountable.
 
 datatrove's readers log and skip what they cannot read. Here every record of a file comes out: as a document, or as a
-document that says what is wrong with it (`problem` in its metadata), which the ledger then keeps. A file that ends in
-the middle of its compression stream raises: nobody knows what is missing.
+document that says what is wrong with it (`problem` in its metadata), which the ledger then keeps; with JSON lines and
+WARC `offset` is the byte of the uncompressed file where the record begins. A file that ends in the middle of its
+compression stream or of a WARC record raises: nobody knows what is missing. HTML stays HTML here; the stage `extract`
+turns it into text.
 """
 
 import gzip
 import hashlib
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -20,53 +22,64 @@ from datatrove.pipeline.readers.base import BaseDiskReader
 from curate.parts import EXCERPT
 from curate.sources import Source
 
+PARQUET_ROWS = 256
+"""Rows taken from a Parquet file at a time: few, so that long texts do not add up."""
 
-class _Accountable(BaseDiskReader):
+
+class Accountable(BaseDiskReader):
     """Turns a record into a document, or into one that carries its problem."""
 
     def get_document_from_dict(self, data: Any, source_file: str, id_in_file: int | str) -> Document:
         if not isinstance(data, dict):
-            return _unreadable(id_in_file, f"is {type(data).__name__}, not an object with a text", str(data))
+            return unreadable(id_in_file, f"is {type(data).__name__}, not an object with a text", str(data))
         text = data.get(self.text_key)
         if not isinstance(text, str):
             found = "no text" if self.text_key not in data else f"a text that is {type(text).__name__}"
-            return _unreadable(id_in_file, f"has {found}; its keys: {', '.join(map(str, data))[:100]}", "")
+            return unreadable(id_in_file, f"has {found}; its keys: {', '.join(map(str, data))[:100]}", "")
         own = data.get(self.id_key)
         if own is None or own == "":
             own = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-        return Document(text=text, id=str(own), metadata={"record": int(id_in_file)})
+        return Document(text=text, id=str(own), metadata={"record": id_in_file})
 
 
-class JsonlRecords(_Accountable, JsonlReader):
+class JsonlRecords(Accountable, JsonlReader):
     """JSON lines; each line is a record."""
 
     def read_file(self, filepath: str) -> Iterator[Document]:
         with self.data_folder.open(filepath, "rb", compression=self.compression) as file:
+            offset = 0
             for number, line in enumerate(file):
+                start, offset = offset, offset + len(line)
                 if line.isspace():
                     continue
                 try:
-                    yield self.get_document_from_dict(orjson.loads(line), filepath, number)
+                    document = self.get_document_from_dict(orjson.loads(line), filepath, number)
                 except orjson.JSONDecodeError as error:
-                    yield _unreadable(number, _json_problem(line, error), line.decode("utf-8", "replace"))
+                    document = unreadable(number, _json_problem(line, error), line[:EXCERPT].decode("utf-8", "replace"))
+                document.metadata["offset"] = start
+                yield document
 
 
-class ParquetRecords(_Accountable, ParquetReader):
+class ParquetRecords(Accountable, ParquetReader):
     """Parquet; each row is a record. A file without a text column is refused."""
 
     def read_file(self, filepath: str) -> Iterator[Document]:
         import pyarrow.parquet as pq
 
         with self.data_folder.open(filepath, "rb") as file:
-            columns = pq.ParquetFile(file).schema_arrow.names
-        if self.text_key not in columns:
-            raise ValueError(f"{filepath}: has no column {self.text_key!r} (it has {', '.join(columns)}).")
-        for number, document in enumerate(super().read_file(filepath)):
-            document.metadata["record"] = number
-            yield document
+            parquet = pq.ParquetFile(file)
+            columns = parquet.schema_arrow.names
+            if self.text_key not in columns:
+                raise ValueError(f"{filepath}: has no column {self.text_key!r} (it has {', '.join(columns)}).")
+            wanted = [name for name in (self.text_key, self.id_key) if name in columns]
+            number = 0
+            for batch in parquet.iter_batches(batch_size=PARQUET_ROWS, columns=wanted):
+                for row in batch.to_pylist():
+                    yield self.get_document_from_dict(row, filepath, number)
+                    number += 1
 
 
-class TextRecords(_Accountable):
+class TextRecords(Accountable):
     """Plain text; a file is one record."""
 
     def read_file(self, filepath: str) -> Iterator[Document]:
@@ -75,12 +88,55 @@ class TextRecords(_Accountable):
         try:
             yield self.get_document_from_dict({"text": content.decode("utf-8")}, filepath, 0)
         except UnicodeDecodeError as error:
-            yield _unreadable(
-                0, f"is not UTF-8 from byte {error.start} on", content[:EXCERPT].decode("utf-8", "replace")
-            )
+            excerpt = content[:EXCERPT].decode("utf-8", "replace")
+            yield unreadable(0, f"is not UTF-8 from byte {error.start} on", excerpt)
 
 
-READERS: dict[str, type[_Accountable]] = {".jsonl": JsonlRecords, ".parquet": ParquetRecords, ".txt": TextRecords}
+class HtmlRecords(Accountable):
+    """A page of HTML; a file is one record, its name the record's id."""
+
+    def read_file(self, filepath: str) -> Iterator[Document]:
+        from curate.web import decoded
+
+        with self.data_folder.open(filepath, "rb", compression="infer") as file:
+            content = file.read()
+        text, name = decoded(content), filepath.rpartition("/")[2]
+        if text is None:
+            yield unreadable(0, f"({name}) is in no known encoding", content[:EXCERPT].decode("latin-1"))
+        else:
+            yield self.get_document_from_dict({"text": text, "id": name}, filepath, 0)
+
+
+class WarcRecords(Accountable):
+    """WARC and WET; each response, resource or conversion is a record, by the number it has among all of the file.
+
+    The other types (warcinfo, request, metadata, revisit) hold no page. A page that is not HTML or text is unreadable.
+    """
+
+    def read_file(self, filepath: str) -> Iterator[Document]:
+        from curate.web import page_of, warc_records
+
+        with self.data_folder.open(filepath, "rb", compression="infer") as file:
+            for number, (offset, record) in enumerate(warc_records(file)):
+                page = page_of(record)
+                if page is None:
+                    continue
+                if page.problem:
+                    document = unreadable(number, page.problem, page.url)
+                else:
+                    document = self.get_document_from_dict({"text": page.text, "id": page.id}, filepath, number)
+                document.metadata["offset"] = offset
+                yield document
+
+
+READERS: dict[str, type[Accountable]] = {
+    ".jsonl": JsonlRecords,
+    ".parquet": ParquetRecords,
+    ".txt": TextRecords,
+    ".html": HtmlRecords,
+    ".warc": WarcRecords,
+    ".wet": WarcRecords,
+}
 
 
 def read(source: Source) -> Iterator[Document]:
@@ -90,7 +146,7 @@ def read(source: Source) -> Iterator[Document]:
     """
     count = 0
     try:
-        for document in READERS[source.format](source.root).read_file(source.path):
+        for document in _documents(source):
             count += 1
             yield document
     except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, OSError) as error:
@@ -102,8 +158,24 @@ def read(source: Source) -> Iterator[Document]:
         raise ValueError(f"{source.root}/{source.path}: holds no record. Refill it, or take it out of {source.pool}.")
 
 
-def _unreadable(number: int | str, problem: str, excerpt: str) -> Document:
-    # A datatrove document must have some text; the problem stands in for it.
+def _documents(source: Source) -> Iterator[Document]:
+    if source.reader:
+        from curate.datatrove_reader import read_with
+
+        return read_with(source)
+    reader = READERS[source.format](source.root)
+    return _pages(reader, source.pages) if source.pages else reader.read_file(source.path)
+
+
+def _pages(reader: Accountable, paths: Sequence[str]) -> Iterator[Document]:
+    for number, path in enumerate(paths):
+        for document in reader.read_file(path):
+            document.metadata["record"] = number
+            yield document
+
+
+def unreadable(number: int | str, problem: str, excerpt: str) -> Document:
+    """A document that stands for a record that is none; the ledger shows the excerpt, or the problem."""
     return Document(
         text=excerpt[:EXCERPT] or problem, id=f"record-{number}", metadata={"record": number, "problem": problem}
     )

@@ -1,37 +1,49 @@
-"""From the globs of a pipeline file to sources: one file each, named by its stem."""
+"""From the globs of a pipeline file to sources: one file each, named by its stem, or the HTML pages of one folder."""
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import fsspec
 
+from curate.config import Files
 from pipelines.config import Pipeline
 
 POOLS = ("domain", "replay")
 SAMPLE = "sample:"
-FORMATS = (".jsonl", ".parquet", ".txt")
+PAGE_FORMATS = (".html", ".htm")
+"""A file is a page; all pages of a folder that the globs match are one source."""
+HTML_FORMATS = (*PAGE_FORMATS, ".warc")
+"""Formats whose records are HTML: the stage `extract` turns them into text."""
+FORMATS = (".jsonl", ".parquet", ".txt", ".wet", *HTML_FORMATS)
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file of one pool."""
+    """One file of one pool, or the HTML pages of one folder."""
 
     pool: str
     name: str
     root: str
     """Folder or URL that `path` is under."""
     path: str
-    """Path under `root`; together with the record's number it is a document's origin."""
+    """Path under `root`; together with the record's number it is a document's origin. For pages `<folder>/*.html`."""
     bytes: int
-    """Size of the file as it lies there."""
+    """Size of the file, or of all pages, as it lies there."""
     identity: str
-    """16 hex digits that stand for the file's bytes."""
+    """16 hex digits that stand for the bytes, and for the names of pages."""
+    pages: tuple[str, ...] = ()
+    """Paths under `root` of the HTML pages, sorted; empty where the source is one file."""
+    reader: str = ""
+    """Dotted name of the datatrove reader asked for; empty takes the one for the format."""
+    arguments: str = "{}"
+    """The reader's arguments, as JSON."""
 
     @property
     def format(self) -> str:
-        """Suffix without compression: .jsonl, .parquet or .txt."""
+        """Suffix without compression, one of FORMATS unless `reader` is given."""
         return _suffix(self.path)
 
 
@@ -42,8 +54,14 @@ def resolve(pipeline: Pipeline, where: str) -> list[Source]:
     """
     sources = []
     for pool in POOLS:
-        for root, path in _files(pipeline, pool, getattr(pipeline, pool), where):
-            sources.append(_source(pool, root, path, where))
+        entries: list[str | Files] = getattr(pipeline, pool)
+        files = _files(pipeline, pool, [entry for entry in entries if isinstance(entry, str)], where)
+        sources += [_source(pool, root, path, where) for root, path in files if _suffix(path) not in PAGE_FORMATS]
+        sources += _page_sources(pool, [file for file in files if _suffix(file[1]) in PAGE_FORMATS])
+        for entry in entries:
+            if isinstance(entry, Files):
+                chosen = _files(pipeline, pool, [entry.files], where)
+                sources += [_source(pool, root, path, where, entry) for root, path in chosen]
     sources.sort(key=lambda source: (POOLS.index(source.pool), source.name))
     seen: dict[str, Source] = {}
     for source in sources:
@@ -89,21 +107,52 @@ def _root(data_root: str) -> str:
     return data_root.rstrip("/")
 
 
-def _source(pool: str, root: str, path: str, where: str) -> Source:
-    if _suffix(path) not in FORMATS:
+def _source(pool: str, root: str, path: str, where: str, chosen: Files | None = None) -> Source:
+    if not chosen and _suffix(path) not in FORMATS:
         raise ValueError(
             f"{where}: {pool}: {path} is of no known format. Known: {', '.join(FORMATS)}, "
-            f"each also compressed ({', '.join(COMPRESSIONS)})."
+            f"each also compressed ({', '.join(COMPRESSIONS)}). Others need a datatrove reader: "
+            "{files: GLOB, reader: datatrove.pipeline.readers.CSVReader}."
         )
-    filesystem, base = fsspec.url_to_fs(root)
-    size = filesystem.size(f"{base}/{path}")
+    digest = hashlib.blake2b(digest_size=8)
+    size = _digest(digest, root, path)
     if size == 0:
         raise ValueError(f"{where}: {pool}: {path} is empty (0 bytes), so it gives no document. Remove or refill it.")
+    source = Source(pool, _stem(path), root, path, size, digest.hexdigest())
+    if not chosen:
+        return source
+    from curate.datatrove_reader import reader_class
+
+    reader_class(chosen.reader, f"{where}: {pool}")
+    return replace(source, reader=chosen.reader, arguments=json.dumps(chosen.arguments, sort_keys=True))
+
+
+def _page_sources(pool: str, files: list[tuple[str, str]]) -> list[Source]:
+    """One source for the pages of each folder, named by the folder."""
+    folders: dict[tuple[str, str], set[str]] = {}
+    for root, path in files:
+        folders.setdefault((root, path.rpartition("/")[0]), set()).add(path)
+    sources = []
+    for (root, folder), pages in folders.items():
+        digest, size = hashlib.blake2b(digest_size=8), 0
+        for page in sorted(pages):
+            digest.update(f"{page}\0".encode())
+            size += _digest(digest, root, page)
+        name = (folder or root.rstrip("/")).rpartition("/")[2]
+        path = f"{folder}/*.html" if folder else "*.html"
+        sources.append(Source(pool, name, root, path, size, digest.hexdigest(), tuple(sorted(pages))))
+    return sources
+
+
+def _digest(digest: hashlib.blake2b, root: str, path: str) -> int:
+    """Take a file's bytes into the digest; returns how many."""
+    filesystem, base = fsspec.url_to_fs(root)
+    size = 0
     with filesystem.open(f"{base}/{path}", "rb") as file:
-        digest = hashlib.blake2b(digest_size=8)
         while block := file.read(1 << 22):
             digest.update(block)
-    return Source(pool, _stem(path), root, path, size, digest.hexdigest())
+            size += len(block)
+    return size
 
 
 def _bare(path: str) -> str:

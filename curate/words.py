@@ -76,11 +76,16 @@ def _read_only(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def find_words(text: str, first: int, last: int) -> tuple[int, int]:
-    """Where words first..last-1 of `text`, with digits kept, begin and end: byte offsets in its UTF-8."""
-    data = np.frombuffer(text.encode() or b" ", np.uint8)
-    begin, end = _find_words(data, first, last, *folding_table())
-    return int(begin), int(end)
+def find_words(
+    texts: pl.Series | pa.Array, documents: np.ndarray, firsts: np.ndarray, lasts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where words firsts[k]..lasts[k]-1 of text documents[k], with digits kept, begin and end: bytes of its UTF-8.
+
+    `documents` (positions in `texts`) are in ascending order; every run of words holds at least one.
+    """
+    begins, ends = np.zeros((2, len(documents)), np.int64)
+    _find_words(*string_buffers(texts), documents, firsts, lasts, *folding_table(), begins, ends)
+    return begins, ends
 
 
 @intrinsic
@@ -313,27 +318,38 @@ def _hash_words(data, offsets, keep_digits, table, sizes, hashes, starts):  # ty
 
 
 @njit(nogil=True, cache=True)
-def _find_words(data, first, last, table, sizes):  # type: ignore[no-untyped-def]
-    """Byte offsets at which word `first` begins and word `last - 1` ends, digits kept."""
-    begin = end = 0
-    words = 0
-    inside = False
-    i = 0
-    while i < data.shape[0]:
-        code, after = _code_point(data, i)
-        if code < CODE_POINTS:
-            value, size = table[code], np.int64(sizes[code] & np.uint8(15))
-        else:
-            value, size = np.uint64(1) << np.uint64(8), (3 if code < 2 * CODE_POINTS else 1)
-        for _ in range(size):
-            separates = value & np.uint64(255) == np.uint64(0)
-            value >>= np.uint64(8)
-            if not separates and not inside:
-                words += 1
-                if words == first + 1:
-                    begin = i
-            inside = not separates
-            if inside and words == last:
-                end = after
-        i = after
-    return begin, end
+def _find_words(data, offsets, documents, firsts, lasts, table, sizes, begins, ends):  # type: ignore[no-untyped-def]
+    """Byte offsets at which words firsts[k] begin and words lasts[k] - 1 end, digits kept; one walk a document."""
+    low = 0
+    while low < documents.shape[0]:
+        high = low
+        while high < documents.shape[0] and documents[high] == documents[low]:
+            high += 1
+        start, stop = offsets[documents[low]], offsets[documents[low] + 1]
+        by_first, by_last = low + np.argsort(firsts[low:high]), low + np.argsort(lasts[low:high])
+        words = f = e = 0  # words begun, and how many of the firsts and lasts are settled
+        inside = False
+        i = start
+        while i < stop and e < high - low:
+            code, after = _code_point(data, i)
+            if code < CODE_POINTS:
+                value, size = table[code], np.int64(sizes[code] & np.uint8(15))
+            else:
+                value, size = np.uint64(1) << np.uint64(8), (3 if code < 2 * CODE_POINTS else 1)
+            for _ in range(size):
+                separates = value & np.uint64(255) == np.uint64(0)
+                value >>= np.uint64(8)
+                if not separates and not inside:
+                    words += 1
+                    while e < high - low and lasts[by_last[e]] < words:
+                        e += 1
+                    while f < high - low and firsts[by_first[f]] < words:
+                        begins[by_first[f]] = i - start
+                        f += 1
+                inside = not separates
+                k = e
+                while inside and k < high - low and lasts[by_last[k]] == words:
+                    ends[by_last[k]] = after - start
+                    k += 1
+            i = after
+        low = high

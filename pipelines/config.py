@@ -7,17 +7,23 @@ file and the key.
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Discriminator, Field, Tag, ValidationError
 
-from curate.config import CurateConfig
+from curate.config import CurateConfig, Files
 from eval.config import EvalConfig
 from mix.config import MixConfig
 from pipelines.section import Section
 from tokenization.config import TokenizerConfig
 from train.config import TrainConfig
+
+Entry = Annotated[
+    Annotated[str, Tag("glob")] | Annotated[Files, Tag("files")],
+    Discriminator(lambda entry: "glob" if isinstance(entry, str) else "files"),
+]
+"""What a pool lists: a glob, or files with a reader."""
 
 
 class Pipeline(Section):
@@ -29,9 +35,10 @@ class Pipeline(Section):
     """Base model: a Hugging Face folder or hub id (Llama or Qwen3); its tokenizer is the base tokenizer."""
     data_root: str = "sample"
     """Folder or URL the globs start from; sample is the text that curate.sample makes."""
-    domain: list[str] = Field(min_length=1)
-    """Globs of the domain pool under data_root; a source is a file, named by its stem."""
-    replay: list[str] = Field(min_length=1)
+    domain: list[Entry] = Field(min_length=1)
+    """Globs of the domain pool under data_root; a source is a file, named by its stem. {files, reader, arguments}
+    instead of a glob reads with a datatrove reader."""
+    replay: list[Entry] = Field(min_length=1)
     """Globs of the replay pool under data_root; `sample:GLOB` reads the sample whatever data_root is."""
     benchmarks: list[str] = []
     """Globs of benchmark items under data_root, for decontaminate; empty where that stage is not used."""
@@ -119,7 +126,7 @@ def _explain(path: Path, problem: Any) -> str:
 
 
 def _known(parents: list[Any]) -> list[str]:
-    section: Any = Pipeline
-    for parent in parents:
+    section: Any = Files if "files" in parents else Pipeline
+    for parent in parents if section is Pipeline else []:
         section = section.model_fields[parent].annotation
     return list(section.model_fields)

@@ -9,7 +9,7 @@ import pytest
 
 from curate.edits import EDITS
 from curate.stage import Stage, Verdicts
-from tests.curate.corpus import bytes_of, corpus, curate
+from tests.curate.corpus import bytes_of, corpus, curate, sentences, write_lines
 
 
 class CutNames(Stage, name="cut_names"):
@@ -45,9 +45,9 @@ class CutHeads(Stage, name="cut_heads"):
             yield Verdicts(none, none, edits=pl.DataFrame(spans, schema=EDITS, orient="row"))
 
 
-def texts(output: Path) -> dict[str, str]:
+def texts_of(output: Path) -> list[tuple[str, str]]:
     frame = pl.read_parquet(sorted([*(output / "documents").rglob("*.parquet"), *(output / "held_out").rglob("*.p*")]))
-    return dict(frame.select("id", "text").iter_rows())
+    return frame.select("id", "text").rows()
 
 
 def edited(output: Path) -> pl.DataFrame:
@@ -66,7 +66,7 @@ def test_edits_are_applied_in_order_and_recorded(root: Path, tmp_path: Path, bef
     manifest = curate(
         root, run, [*before, "cut_names", {"heuristics": {"rules": ["c4"], "min_sentences": 7}}, "cut_heads"]
     )
-    original, changed, spans = texts(plain), texts(run), edited(run)
+    original, changed, spans = dict(texts_of(plain)), dict(texts_of(run)), edited(run)
     assert spans["stage"].unique().sort().to_list() == ["cut_heads", "cut_names"]
     assert set(spans["id"]) == set(changed) and 60 < len(changed) < 140
     for name, text in changed.items():
@@ -78,6 +78,19 @@ def test_edits_are_applied_in_order_and_recorded(root: Path, tmp_path: Path, bef
     names = spans.filter(stage="cut_names")
     assert cut["edits"] == {"name": names.height} and cut["bytes_cut"] == 4 * names.height
     assert cut["documents_edited"] == names["id"].n_unique()
+
+
+def test_global_stages_that_edit_stand_next_to_each_other(root: Path, tmp_path: Path) -> None:
+    shared = sentences(99, 8)
+    texts = [f"{sentences(number, 4)}\n\n{shared}\n\n{sentences(number + 500, 4)}" for number in range(5)]
+    texts += [f"{sentences(number, 3)} {sentences(77, 12)} {sentences(number + 500, 3)}" for number in range(20, 24)]
+    write_lines(root / "domain" / "long.jsonl", [{"id": str(k), "text": text} for k, text in enumerate(texts)])
+    stages = ["paragraph_dedup", "substring_dedup", "near_dedup"]
+    curate(root, tmp_path / "run", stages, **{"eval.held_out": 0})
+    left = [text for name, text in texts_of(tmp_path / "run") if name.startswith("long/")]
+    assert sum(shared in text for text in left) == 1 == sum(sentences(77, 12) in text for text in left)
+    spans = edited(tmp_path / "run").filter(source="long")
+    assert spans.group_by("stage").len().sort("stage").rows() == [("paragraph_dedup", 4), ("substring_dedup", 3)]
 
 
 def test_what_an_earlier_pipeline_edited_does_not_stay(root: Path, tmp_path: Path) -> None:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from curate.language import Language
+from curate.language import MODEL, Language, load_fasttext
+from curate.language_scan import read_model
 from curate.stage import Workspace
 from tests.curate.corpus import sentences
 
@@ -18,7 +21,7 @@ FRENCH = "Le médecin a prescrit un nouveau traitement, parce que la douleur de 
 def judge(texts: list[str], **keys: object) -> list[tuple[str | None, str | None]]:
     stage = Language(**keys)
     stage._workspace = Workspace(Path(), [], [], False, "pipeline.yaml: curate.stages[0].language")
-    verdicts = stage.judge(pl.DataFrame({"text": texts}))
+    verdicts = stage.judge(pl.DataFrame({"text": texts}, schema={"text": pl.String}))
     found = [json.loads(one)["language"] if one else None for one in verdicts.detail]
     return list(zip(verdicts.reason, found, strict=True))
 
@@ -40,6 +43,75 @@ def test_all_languages_can_be_kept() -> None:
 def test_a_missing_model_is_named() -> None:
     with pytest.raises(ValueError, match=r"language.model: absent.ftz is not there"):
         judge(["x"], model="absent.ftz")
+
+
+def same_as_fasttext(texts: list[str]) -> None:
+    model = read_model(str(MODEL))
+    assert model is not None
+    labels, scores = model.best(pl.Series(texts, dtype=pl.String))
+    found, probabilities = load_fasttext(str(MODEL)).predict([text.replace("\n", " ") for text in texts])
+    assert [model.labels[label] for label in labels] == [label[0].removeprefix("__label__") for label in found]
+    # long texts: the library adds all vectors to one sum, the kernel word by word
+    for text, score, probability in zip(texts, scores, probabilities, strict=True):
+        assert score == pytest.approx(min(float(probability[0]), 1), abs=1e-4), text[:60]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), min_size=1, max_size=20))
+def test_the_kernel_answers_as_the_library(texts: list[str]) -> None:
+    same_as_fasttext(texts)
+
+
+def test_words_that_come_again_and_long_ones_answer_the_same() -> None:
+    many = " ".join(f"{word}{number}" for number in range(20_000) for word in ("ab", "\u0434\u0430"))
+    same_as_fasttext([GERMAN * 50, "x" * 5000 + FRENCH, "\u4f60\u597d" * 3000, many, many + many, "", " ", GERMAN])
+
+
+def test_real_sentences_answer_as_the_library(real_data: Path) -> None:
+    rows = [json.loads(line) for line in gzip.open(real_data / "multilingual" / "langid_sentences.jsonl.gz")]
+    same_as_fasttext([row["text"] for row in rows])
+
+
+def test_other_models_are_asked_by_the_library(tmp_path: Path) -> None:
+    import fasttext
+
+    lines = [f"__label__{name} {text}" for name, text in [("de", GERMAN), ("fr", FRENCH)] for _ in range(100)]
+    (tmp_path / "lines.txt").write_text("\n".join(lines) + "\n")
+    # fewer threads than 12 leave rows of fastText's matrix unset
+    model = fasttext.train_supervised(
+        str(tmp_path / "lines.txt"), loss="softmax", wordNgrams=2, thread=12, dim=8, epoch=20, lr=0.5, bucket=1000
+    )
+    path = str(tmp_path / "softmax.bin")
+    model.save_model(path)
+    assert read_model(path) is None
+    texts = [GERMAN + "\n" + GERMAN, FRENCH, ""]
+    verdicts = judge(texts, model=path, keep=["fr"])
+    assert verdicts[:2] == [("wrong_language", "de"), (None, None)]
+    assert judge([], model=path) == []
+
+
+@pytest.mark.parametrize("minn", [0, 2])
+def test_unpruned_models_are_read_too(tmp_path: Path, minn: int) -> None:
+    import fasttext
+
+    lines = [f"__label__{name} {text}" for name, text in [("de", GERMAN), ("fr", FRENCH)] for _ in range(100)]
+    (tmp_path / "lines.txt").write_text("\n".join(lines) + "\n")
+    model = fasttext.train_supervised(
+        str(tmp_path / "lines.txt"), loss="hs", minn=minn, maxn=2 * minn, thread=12, dim=12, lr=0.5, bucket=500
+    )
+    model.save_model(str(tmp_path / "dense.bin"))
+    read = read_model(str(tmp_path / "dense.bin"))
+    assert read is not None
+    texts = [GERMAN, FRENCH, "der le mit que", "unknown words"]
+    labels, scores = read.best(pl.Series(texts))
+    for text, label, score in zip(texts, labels, scores, strict=True):
+        found, probabilities = model.predict(text)
+        assert found[0] == f"__label__{read.labels[label]}"
+        assert score == pytest.approx(min(probabilities[0], 1), abs=1e-5)
+
+
+def test_a_file_that_is_no_model_is_left_to_the_library(tmp_path: Path) -> None:
+    (tmp_path / "no.bin").write_bytes(b"x" * 300)
+    assert read_model(str(tmp_path / "no.bin")) is None
 
 
 def test_accuracy_on_real_sentences(real_data: Path) -> None:

@@ -119,6 +119,8 @@ def passes(data: Path, models: Path, work: Path, words: Any, tasks: int) -> Iter
 class LanguageModel(FT176LID):
     """datatrove's fastText scoring with a model on disk."""
 
+    _model: Any
+
     def __init__(self, path: str):
         super().__init__(["en"])
         self.path = path
@@ -135,6 +137,8 @@ class LanguageModel(FT176LID):
 
 class Scorer(KenlmModel):
     """datatrove's KenLM scoring with a model on disk, its words those of the normalised text."""
+
+    _model: Any
 
     def __init__(self, path: str):
         super().__init__("", "en")

@@ -1,4 +1,4 @@
-"""The index of benchmark items that `curate.contamination` scans documents with."""
+"""The index of benchmark items that `curate.kernels.contamination` scans documents with."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -8,8 +8,8 @@ import polars as pl
 import pyarrow as pa
 from numba import njit
 
-from curate.contamination import BIN_BITS, FREE, LOW, MOST, NGRAM, WEIGHT_BITS, home, ngrams
 from curate.files import aside
+from curate.kernels.contamination import BIN_BITS, FREE, LOW, MOST, NGRAM, WEIGHT_BITS, home, ngrams
 
 COMMON = 4
 """An n-gram seen more often than this in the background, some million words, leads nowhere unless its text has no

@@ -14,7 +14,7 @@ from curate.stage import Stage, Verdicts, detail
 
 if TYPE_CHECKING:
     from curate.contamination_index import Index
-    from curate.contamination_spans import Span
+    from curate.kernels.contamination_spans import Span
 
 BACKGROUND_PARTS = 64
 BACKGROUND_DOCUMENTS = 8000
@@ -82,7 +82,7 @@ class Decontaminate(Stage, name="decontaminate"):
     def prepare(self) -> None:
         """Read the items, count how rare words are in a sample of the documents, write the index."""
         from curate.contamination_index import build
-        from curate.contamination_spans import find_spans
+        from curate.kernels.contamination_spans import find_spans
 
         items = read_items([*self.workspace.benchmarks, *self.inputs()], self.workspace.where)
         background = pl.concat(list(self._background()))
@@ -99,7 +99,7 @@ class Decontaminate(Stage, name="decontaminate"):
 
     def judge(self, documents: pl.DataFrame) -> Verdicts:
         """What each document that holds items gives away, and what is cut from it."""
-        from curate.contamination_spans import cuts, find_spans
+        from curate.kernels.contamination_spans import cuts, find_spans
 
         texts = documents["text"]
         spans = dict(find_spans(self._load(), texts))

@@ -5,7 +5,7 @@ import polars as pl
 import pyarrow as pa
 from numba import njit
 
-from curate.words import string_buffers
+from curate.kernels.words import string_buffers
 
 EDITS = {
     "at": pl.UInt32,

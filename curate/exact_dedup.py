@@ -14,7 +14,7 @@ class ExactDedup(Stage, name="exact_dedup"):
     """Drops documents whose text equals an earlier document's after runs of white space are made one space.
 
     White space is ASCII's; case, punctuation and everything else count. Texts are compared by a 128-bit hash (XXH3,
-    see curate.text_hashes): among 1e9 different documents two agree with a probability of 1e-21. The first document in
+    see kernels.text_hashes): among 1e9 different documents two agree with a probability of 1e-21. The first document in
     global order is kept.
     Reasons: exact_duplicate; detail: duplicate_of.
     4 GB/s on one core from texts in memory; Parquet to Parquet, reading and writing take nearly all the time.
@@ -25,19 +25,19 @@ class ExactDedup(Stage, name="exact_dedup"):
 
     def warm_up(self) -> None:
         """Compile the kernels."""
-        from curate.text_hashes import first_rows, text_hashes
+        from curate.kernels.text_hashes import first_rows, text_hashes
 
         first_rows(text_hashes(pl.Series(["text"])))
 
     def measure(self, documents: pl.DataFrame) -> pl.DataFrame:
         """The hash of every text as two numbers."""
-        from curate.text_hashes import text_hashes
+        from curate.kernels.text_hashes import text_hashes
 
         return pl.DataFrame(text_hashes(documents["text"]), ["low", "high"])
 
     def decide(self, measured: Iterable[pl.DataFrame]) -> Iterator[Verdicts]:
         """Verdicts in global order; some 40 bytes a document are in memory, and the ids of the documents repeated."""
-        from curate.text_hashes import first_rows
+        from curate.kernels.text_hashes import first_rows
 
         parts = [part.select("low", "high").to_numpy() for part in measured]
         if not parts:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from curate.linear_text import LinearText, linear
+from curate.kernels.linear_text import LinearText, linear
 
 LINE_WORDS = 100
 """Words of a training line; documents are cut, so that long ones do not weigh more by the line and less by the word."""

@@ -1,4 +1,4 @@
-"""KenLM language models: trained by its own lmplz, asked through `curate.kenlm_scores`."""
+"""KenLM language models: trained by its own lmplz, asked through `curate.kernels.kenlm_scores`."""
 
 import functools
 import math
@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from curate.files import aside
-from curate.kenlm_scores import Tables, line_scores, read_tables
+from curate.kernels.kenlm_scores import Tables, line_scores, read_tables
 
 SPARSE = "2.5"
 """Slots per n-gram in the hash tables. KenLM's own 1.5 makes files 40 % smaller and questions 30 % slower."""
@@ -45,7 +45,7 @@ def train(
 
 
 def scores(model: Path, lines: pa.LargeStringArray, segment: int) -> pl.DataFrame:
-    """What the model makes of each line: see `curate.kenlm_scores.line_scores`.
+    """What the model makes of each line: see `curate.kernels.kenlm_scores.line_scores`.
 
     Models that are no probing binary file (ARPA, trie) are asked through KenLM itself, four times as slowly.
     """

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 from numba import njit
 
-from curate.words import string_buffers
+from curate.kernels.words import string_buffers
 
 CODE_POINTS = 0x20000
 """Code points in the table; of those behind it, the Han characters up to 0x40000 are kept and the rest separates."""

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from curate.language_scan import read_model
+from curate.kernels.language_scan import read_model
 from curate.stage import Stage, Verdicts, detail
 
 MODEL = Path(sys.prefix) / "share" / "palimpsest" / "lid.176.ftz"
@@ -20,7 +20,7 @@ class Language(Stage, name="language"):
     """Drops documents that are not in a wanted language.
 
     fastText lid.176 over `chars` characters, half from the head and half from the middle (Joulin et al. 2016, arXiv
-    1607.01759), asked by a kernel (curate.language_scan) that gives the library's answers at ten times its speed: 70
+    1607.01759), asked by a kernel (kernels.language_scan) that gives the library's answers at ten times its speed: 70
     MB/s of the characters read a core, 85,000 documents/s. Of 13,453 sentences in 16 languages 99.1 % are named right,
     98.1 % below 5 words, 99.9 % from 20 words on; Indonesian (93.7 %, taken for Malay) and Chinese (96.4 %, for
     Japanese) are the weakest (tests/benchmarks/language.py). Reasons: wrong_language, language_unsure; detail:

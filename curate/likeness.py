@@ -12,7 +12,7 @@ import polars as pl
 
 from curate import fasttext_model, kenlm_model
 from curate.kenlm_text import normalized_lines
-from curate.linear_text import LinearText
+from curate.kernels.linear_text import LinearText
 from curate.reference import FOLDS, Reference, crossed
 
 By = Literal["classifier", "moore_lewis"]

@@ -93,13 +93,13 @@ class NearDedup(Stage, name="near_dedup"):
 
     def warm_up(self) -> None:
         """Compile the signature kernel."""
-        from curate.minhash import signatures
+        from curate.kernels.minhash import signatures
 
         signatures(pl.Series(["text"]), self.ngram, self.bands * self.rows)
 
     def measure(self, documents: pl.DataFrame) -> pl.DataFrame:
         """The signature of every document, a row of datasketch's scheme "affine32" with seed 1."""
-        from curate.minhash import signatures
+        from curate.kernels.minhash import signatures
 
         rows = signatures(documents["text"], self.ngram, self.bands * self.rows)
         return pl.DataFrame({"signature": pl.Series(rows, dtype=pl.Array(pl.UInt32, rows.shape[1]))})
@@ -150,7 +150,7 @@ class NearDedup(Stage, name="near_dedup"):
     ) -> Iterator[Verdicts]:
         """Verdicts of a block's parts, after the documents in the files `earlier`; `kept` takes in what is new."""
         from curate import near_index
-        from curate.near_duplicates import find_duplicates
+        from curate.kernels.near_duplicates import find_duplicates
 
         first = near_index.documents_in(earlier)
         of, agreement = find_duplicates(
@@ -173,7 +173,7 @@ class NearDedup(Stage, name="near_dedup"):
 
     def _index(self) -> "Index | None":
         """The index as this run sees it. Raises ValueError where its signatures were made with other keys."""
-        from curate.minhash import HASHES
+        from curate.kernels.minhash import HASHES
         from curate.near_index import Index
 
         if self.index is None:

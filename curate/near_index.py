@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.files import aside, identity, read_json, write_json
-from curate.near_duplicates import Earlier, band_keys
+from curate.kernels.near_duplicates import Earlier, band_keys
 
 ROW_GROUP = 1 << 12
 """Documents read or written at a time, 1.8 MB of signatures of 112 positions."""

@@ -13,7 +13,7 @@ import polars as pl
 from numba import njit
 
 from curate.files import aside
-from curate.ngrams import count, ngram_hashes
+from curate.kernels.ngrams import count, ngram_hashes
 
 NGRAM = 5
 BITS_PER_BYTE = 8

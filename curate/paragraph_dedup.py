@@ -42,8 +42,8 @@ class ParagraphDedup(Stage, name="paragraph_dedup"):
 
     def measure(self, documents: pl.DataFrame) -> pl.DataFrame:
         """The number of words, and of every paragraph of enough words its hash, size and place, as bytes."""
-        from curate.repeated_paragraphs import paragraphs_of
-        from curate.spaced_words import BREAK, EMPTY_LINE, spaced_words
+        from curate.kernels.repeated_paragraphs import paragraphs_of
+        from curate.kernels.spaced_words import BREAK, EMPTY_LINE, spaced_words
 
         words = spaced_words(documents["text"])
         gap = EMPTY_LINE if self.unit == "paragraph" else BREAK
@@ -68,8 +68,8 @@ class ParagraphDedup(Stage, name="paragraph_dedup"):
 
     def _cut(self, measured: Iterable[pl.DataFrame]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """By part: which of its paragraphs are cut, who keeps them, and which documents are dropped [documents]."""
-        from curate.owner_table import OwnerTable
-        from curate.repeated_paragraphs import cut_paragraphs
+        from curate.kernels.owner_table import OwnerTable
+        from curate.kernels.repeated_paragraphs import cut_paragraphs
 
         table, first = OwnerTable.empty(), 0
         for part in measured:
@@ -105,7 +105,7 @@ def _verdicts(part: pl.DataFrame, which: np.ndarray, owners: list[str], dropped:
 
 
 def byte_spans(places: list[list[int]]) -> list[tuple[int, int]]:
-    """The bytes to cut for the paragraphs of one document at these places, see curate.repeated_paragraphs.
+    """The bytes to cut for the paragraphs of one document at these places, see curate.kernels.repeated_paragraphs.
 
     A paragraph goes with the gap behind it; at the end of the text with the gap before it.
     """

@@ -12,6 +12,7 @@ import curate.near_dedup
 import curate.normalize
 import curate.paragraph_dedup
 import curate.perplexity
+import curate.redact
 import curate.selection
 import curate.substring_dedup
 import curate.toxicity  # noqa: F401

@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
+from curate.kernels.word_cuts import Cuts, byte_spans, hashes_of, places_of
 from curate.repeats import column, edits_and_drops, ids_of, values_of
 from curate.stage import Stage, Verdicts, detail
-from curate.word_cuts import Cuts, byte_spans, hashes_of, places_of
 
 ANCHORS_AT_ONCE = 1 << 27
 """Anchors sorted at a time, 16 bytes each (2 GB); where there are more, they are gone through by ranges."""
@@ -18,7 +18,7 @@ ANCHORS_AT_ONCE = 1 << 27
 class SubstringDedup(Stage, name="substring_dedup"):
     """Cuts spans of at least `min_words` words that stood before, in an earlier document or earlier in the same one.
 
-    The first occurrence is kept. Words are as they are written (see curate.spaced_words): white space does not count,
+    The first occurrence is kept. Words are as they are written (see kernels.spaced_words): white space does not count,
     case and punctuation do. Exact, not a sample: afterwards no `min_words` words in a row stand twice in the corpus,
     also not where a cut has joined what stood around it, and the same stage run again cuts nothing.
     Lee et al. 2021 (arXiv 2107.06499) cut repeats of 50 BPE tokens by a suffix array, some 38 English words; by default
@@ -56,9 +56,9 @@ class SubstringDedup(Stage, name="substring_dedup"):
         list(self.decide([measured.with_columns(id=pl.lit("notes/1"))]))
 
     def measure(self, documents: pl.DataFrame) -> pl.DataFrame:
-        """Every word's hash (6 bytes) and place (2 bytes), and the anchors (see curate.repeated_spans), as bytes."""
-        from curate.repeated_spans import anchors_of
-        from curate.spaced_words import packed, spaced_words
+        """Every word's hash (6 bytes) and place (2 bytes), and the anchors (see kernels.repeated_spans), as bytes."""
+        from curate.kernels.repeated_spans import anchors_of
+        from curate.kernels.spaced_words import packed, spaced_words
 
         words = spaced_words(documents["text"])
         anchors, runs, anchor_starts = anchors_of(words.hashes, words.starts, self.min_words)
@@ -88,8 +88,8 @@ class SubstringDedup(Stage, name="substring_dedup"):
 
         Of two windows that are equal after a round one is across a seam: else the later one would have been cut.
         """
-        from curate.owner_table import OwnerTable
-        from curate.repeated_spans import cut_repeats, set_of, wanted_windows
+        from curate.kernels.owner_table import OwnerTable
+        from curate.kernels.repeated_spans import cut_repeats, set_of, wanted_windows
 
         table, slots, seams, first = OwnerTable.empty(), set_of(wanted), [np.empty(0, np.uint64)], 0
         for number, part in enumerate(measured):
@@ -118,7 +118,7 @@ class SubstringDedup(Stage, name="substring_dedup"):
         self, part: pl.DataFrame, rows: np.ndarray, left: tuple[np.ndarray, ...]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Anchors, runs, each document's bounds [documents, 2]: as measured, or of what is `left` of `rows`."""
-        from curate.repeated_spans import anchors_of
+        from curate.kernels.repeated_spans import anchors_of
 
         anchors, starts = values_of(part["anchors"], np.uint64)
         runs, _ = values_of(part["runs"], np.uint32)
@@ -131,7 +131,7 @@ class SubstringDedup(Stage, name="substring_dedup"):
 
     def _seam_anchors(self, part: pl.DataFrame, cuts: Cuts, rows: np.ndarray) -> np.ndarray:
         """The anchors of the windows that cuts inside the documents `rows` have made."""
-        from curate.repeated_spans import anchors_of
+        from curate.kernels.repeated_spans import anchors_of
 
         _, words, hashes, starts = cuts.left(part, rows)
         anchors, runs, anchor_starts = anchors_of(hashes, starts, self.min_words)

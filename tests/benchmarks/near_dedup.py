@@ -142,7 +142,7 @@ def similar_pairs(texts: list[str]) -> pl.DataFrame:
 
     Candidates agree in one of 28 bands of 4 rows (.9995 of all pairs at .7) and in 60 of 112 positions.
     """
-    from curate.minhash import EMPTY, shingles, signatures
+    from curate.kernels.minhash import EMPTY, shingles, signatures
 
     rows = signatures(pl.Series(texts))
     found: set[tuple[int, int]] = set()

@@ -12,7 +12,7 @@ import pytest
 from curate import fasttext_model
 from curate.classify import Classify
 from curate.kenlm_text import normalized_lines
-from curate.linear_text import LinearText, linear
+from curate.kernels.linear_text import LinearText, linear
 from curate.stage import Workspace
 from tests.curate.corpus import corpus, curate, ledger, sentences, write_lines
 

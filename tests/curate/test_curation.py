@@ -104,7 +104,7 @@ if __name__ == "__main__":
 
 def test_killed_twenty_times_at_random_gives_the_same_kept_ids_and_bytes(root: Path, tmp_path: Path) -> None:
     whole, run = tmp_path / "whole", tmp_path / "run"
-    stages = [*STAGES, "near_dedup"]
+    stages = [*STAGES, "near_dedup", {"substring_dedup": {"min_words": 12}}]
     curate(root, whole, stages)
     context = multiprocess.get_context("forkserver")
     context.set_forkserver_preload(["tests.curate.corpus", "curate.stages"])

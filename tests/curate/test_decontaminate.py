@@ -8,9 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from curate import edits
-from curate.contamination import scan
 from curate.contamination_index import Index, build
 from curate.decontaminate import Decontaminate
+from curate.kernels.contamination import scan
 from tests.curate.corpus import corpus, curate, ledger, resolve, sentences, write_lines
 from tests.curate.drive import parts_of, verdicts
 

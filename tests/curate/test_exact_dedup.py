@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from curate.exact_dedup import ExactDedup
-from curate.text_hashes import LEAST, first_rows, text_hashes
+from curate.kernels.text_hashes import LEAST, first_rows, text_hashes
 from tests.curate.corpus import sentences
 from tests.curate.drive import parts_of, verdicts
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.kernels.language_scan import read_model
 from curate.language import MODEL, Language, load_fasttext
-from curate.language_scan import read_model
 from curate.stage import Workspace
 from tests.curate.corpus import sentences
 

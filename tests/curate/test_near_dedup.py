@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from curate.minhash import shingles, signatures
+from curate.kernels.minhash import shingles, signatures
+from curate.kernels.near_duplicates import Earlier, band_keys, find_duplicates
 from curate.near_dedup import NearDedup, found
-from curate.near_duplicates import Earlier, band_keys, find_duplicates
 from tests.curate.corpus import sentences
 from tests.curate.drive import parts_of, verdicts
 from tests.curate.test_minhash import edited, jaccard

@@ -8,9 +8,9 @@ import pytest
 from datasketch import MinHash
 
 from curate.files import write_json
-from curate.minhash import signatures as signatures_of
+from curate.kernels.minhash import signatures as signatures_of
+from curate.kernels.near_duplicates import band_keys
 from curate.near_dedup import NearDedup
-from curate.near_duplicates import band_keys
 from curate.near_index import documents, ids, segments
 from curate.stage import Workspace
 from tests.curate import corpus

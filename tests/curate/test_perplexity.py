@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from curate import kenlm_model
-from curate.kenlm_scores import Tables
 from curate.kenlm_text import normalized_lines
+from curate.kernels.kenlm_scores import Tables
 from curate.perplexity import Perplexity
 from curate.sample import make_sample
 from curate.stage import Workspace

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from curate import edits, substring_dedup
-from curate.spaced_words import LONGEST, spaced_words, unspaced, word_places
+from curate.kernels.spaced_words import LONGEST, spaced_words, unspaced, word_places
+from curate.kernels.word_cuts import byte_spans
 from curate.stage import Verdicts
 from curate.substring_dedup import SubstringDedup
-from curate.word_cuts import byte_spans
 from tests.curate.corpus import sentences
 
 GAPS = ["", " ", " ", " ", "\n", "\n\n", " " * 9, "\t"]

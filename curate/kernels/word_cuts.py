@@ -96,7 +96,7 @@ def byte_spans(runs: list[list[int]], begins: np.ndarray, ends: np.ndarray, gaps
 
 def hashes_of(part: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """The word hashes (uint64) of a part's documents, and where each document's begin."""
-    from curate.spaced_words import unpacked
+    from curate.kernels.spaced_words import unpacked
 
     data, _ = values_of(part["words"], np.uint8)
     return unpacked(data), starts_of(part["words"], WORD_BYTES)
@@ -104,7 +104,7 @@ def hashes_of(part: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 def places_of(part: pl.DataFrame) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """By document: where its words begin and end, and the gap before each, see `word_places`."""
-    from curate.spaced_words import word_places
+    from curate.kernels.spaced_words import word_places
 
     places, starts = values_of(part["places"], np.uint16)
     far, far_starts = values_of(part["far"], np.uint32)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate import words
-from curate.folding import CODE_POINTS, folding_table
-from curate.words import find_words, word_hashes
+from curate.kernels import words
+from curate.kernels.folding import CODE_POINTS, folding_table
+from curate.kernels.words import find_words, word_hashes
 
 
 def hashes_of(texts, keep_digits=False):

@@ -9,7 +9,7 @@ windows are compared by a hash of 96 bits over all their words.
 import numpy as np
 from numba import njit
 
-from curate.owner_table import NOBODY, slot_of
+from curate.kernels.owner_table import NOBODY, slot_of
 
 _NGRAM_BASE = np.uint64(0x9E3779B97F4A7C15)
 _BASE = np.uint64(0xD6E8FEB86659FD93)

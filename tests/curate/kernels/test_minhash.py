@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 from datasketch import MinHash, MinHashLSH
 
-from curate.minhash import EMPTY, shingles, signatures
+from curate.kernels.minhash import EMPTY, shingles, signatures
 from tests.curate.corpus import sentences
 
 

@@ -1,7 +1,7 @@
 """The words of texts as they are written: their hashes, and where they lie.
 
 A word is what stands between white space or control characters (bytes below 33), case and punctuation included; a
-character of a script written without spaces (see curate.folding) is a word of its own, and a word of more than 2,047
+character of a script written without spaces (see kernels.folding) is a word of its own, and a word of more than 2,047
 bytes is cut into several.
 .5 GB/s on one core for English text.
 """
@@ -14,9 +14,9 @@ import polars as pl
 import pyarrow as pa
 from numba import njit
 
-from curate.blocks import copy_bytes, load, spaces, store, trailing_zeros
-from curate.folding import CODE_POINTS, folding_table
-from curate.words import string_buffers
+from curate.kernels.blocks import copy_bytes, load, spaces, store, trailing_zeros
+from curate.kernels.folding import CODE_POINTS, folding_table
+from curate.kernels.words import string_buffers
 
 HASH_BITS = 48
 """Bits of a word's hash: of 1e8 different words some 18 pairs agree."""

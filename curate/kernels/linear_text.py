@@ -16,7 +16,7 @@ import pyarrow as pa
 from numba import njit
 
 from curate.files import aside
-from curate.words import string_buffers
+from curate.kernels.words import string_buffers
 
 
 @dataclass(frozen=True)

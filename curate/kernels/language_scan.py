@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numba import njit
 
-from curate.words import string_buffers
+from curate.kernels.words import string_buffers
 
 MAGIC = 793712314
 HIERARCHICAL = 1

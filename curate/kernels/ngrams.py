@@ -1,4 +1,4 @@
-"""Word n-grams as rolling 64-bit hashes over the word hashes of `curate.words`."""
+"""Word n-grams as rolling 64-bit hashes over the word hashes of `curate.kernels.words`."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 from numba import njit
 
-from curate.words import word_hashes
+from curate.kernels.words import word_hashes
 
 _MULTIPLY = np.uint64(0x9E3779B97F4A7C15)
 _FINISH = np.uint64(0xC4CEB9FE1A85EC53)

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from curate.words import string_buffers
+from curate.kernels.words import string_buffers
 
 BLOCK = 4096
 """Words looked up together."""

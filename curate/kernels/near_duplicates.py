@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from curate.minhash import EMPTY
+from curate.kernels.minhash import EMPTY
 
 _LOWER = np.uint64(0xFFFFFFFF)
 _FREE = np.uint64(0xFFFFFFFFFFFFFFFF)

@@ -1,6 +1,6 @@
 """Words of a document as 64-bit hashes, the same for every way of writing them.
 
-Characters are folded as `curate.folding` says. Digit runs either become one digit, which ends the word (`15mg` and
+Characters are folded as `kernels.folding` says. Digit runs either become one digit, which ends the word (`15mg` and
 `2 MG` hold the same words), or stay as they are.
 
 Two passes over a block that stays in the cache: bytes are classified (ASCII, vectorised) and only where a block holds
@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from curate.folding import CODE_POINTS, folding_table
+from curate.kernels.folding import CODE_POINTS, folding_table
 
 PADDING = 64
 """Zeros behind a folded block, so that it can be read 64 bytes at a time."""

@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 from numba import njit
 
-from curate.words import word_hashes
+from curate.kernels.words import word_hashes
 
 if TYPE_CHECKING:
     from curate.contamination_index import Index
@@ -68,7 +68,7 @@ def scan(index: "Index", texts: pl.Series | pa.Array) -> Iterator[Match]:
 
 
 def ngrams(texts: pl.Series | pa.Array) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-    """Words of `texts`, digits kept, and their n-grams, in groups as `curate.words.word_hashes` gives them.
+    """Words of `texts`, digits kept, and their n-grams, in groups as `curate.kernels.words.word_hashes` gives them.
 
     Yields (first, words, grams, starts); grams[i] stands for words i to i + 3, also where a document ends in between.
     """

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from curate.contamination import scan
-from curate.words import find_words
+from curate.kernels.contamination import scan
+from curate.kernels.words import find_words
 
 if TYPE_CHECKING:
     from curate.contamination_index import Index

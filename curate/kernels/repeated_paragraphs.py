@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from curate.owner_table import GONE, NOBODY, slot_of
-from curate.spaced_words import FAR, SpacedWords
+from curate.kernels.owner_table import GONE, NOBODY, slot_of
+from curate.kernels.spaced_words import FAR, SpacedWords
 
 _MULTIPLY = np.uint64(0x9E3779B97F4A7C15)
 _OTHER = np.uint64(0xD6E8FEB86659FD93)

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 from numba import njit
 
-from curate.ngrams import count, ngram_hashes
+from curate.kernels.ngrams import count, ngram_hashes
 
 HASHES = "datasketch affine32, seed 1, words 1"
 """Names the hash functions; changed when folding, words, n-grams, permutations or band keys give others than before."""

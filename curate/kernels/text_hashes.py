@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 from numba import njit
 
-from curate.blocks import (
+from curate.kernels.blocks import (
     accumulate,
     copy_block,
     copy_bytes,

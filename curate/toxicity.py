@@ -21,7 +21,7 @@ SHOWN = 5
 class Toxicity(Stage, name="toxicity"):
     """Drops documents with many words of a list, or that a classifier calls toxic.
 
-    Words are compared as letters and digits, case and accents folded (kernels.words), so an entry never matches inside a
+    Words are letters and digits, case and accents folded (kernels.words), so an entry never matches inside a
     longer word, except in scripts without blanks, where every character is a word; an entry of several words matches
     these words in a row, whatever stands between them; of entries that begin at the same word the longest counts. The
     score toxic_share is the share of a document's words that are part of an entry, toxic_score the classifier's

@@ -11,7 +11,7 @@ from curate.kernels.near_duplicates import Earlier, band_keys, find_duplicates
 from curate.near_dedup import NearDedup, found
 from tests.curate.corpus import sentences
 from tests.curate.drive import parts_of, verdicts
-from tests.curate.test_minhash import edited, jaccard
+from tests.curate.kernels.test_minhash import edited, jaccard
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from curate.near_dedup import NearDedup
 from curate.near_index import documents, ids, segments
 from curate.stage import Workspace
 from tests.curate import corpus
-from tests.curate.test_minhash import edited, jaccard
+from tests.curate.kernels.test_minhash import edited, jaccard
 
 
 def crawl(name, documents, families=400, share=0.9):

@@ -1,6 +1,7 @@
 """Drops the documents that a language model of the domain finds least likely: noise, broken OCR, shuffled words."""
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -95,9 +96,13 @@ class Perplexity(Stage, name="perplexity"):
 
         text = reference(self.reference, "reference", self.workspace)
         share = min(1.0, self.reference_bytes * FOLDS / text.size())
-        for fold in range(FOLDS):
+
+        def train(fold: int) -> None:
             lines = (normalized_lines(some) for some in text.texts(fold, share))
             kenlm_model.train(lines, self.order, self.prune, self._model_of(fold), text.where)
+
+        with ThreadPoolExecutor() as pool:  # each thread waits for its lmplz
+            list(pool.map(train, range(FOLDS)))
 
     def measure(self, documents: pl.DataFrame) -> pl.DataFrame:
         if self._is_causal:

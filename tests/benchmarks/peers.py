@@ -31,9 +31,12 @@ def call(interpreter: str, script: str | Path, *arguments: str | Path) -> dict[s
 
 
 def interleaved(contenders: dict[str, Callable[[], float]], rounds: int) -> dict[str, dict[str, float]]:
-    """Like timing.interleaved, for contenders that return the seconds they took."""
+    """Like timing.interleaved, for contenders that return the seconds they took; of 0 rounds the first call counts."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds + 1):
         for name, contender in contenders.items():
             seconds[name].append(contender())
-    return {name: {"first_s": taken[0], "median_s": statistics.median(taken[1:])} for name, taken in seconds.items()}
+    return {
+        name: {"first_s": taken[0], "median_s": statistics.median(taken[1:] or taken)}
+        for name, taken in seconds.items()
+    }

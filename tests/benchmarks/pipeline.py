@@ -1,6 +1,7 @@
 """The whole clinical pipeline on real text against the same stages from datatrove's own blocks, two processes each.
 
     python tests/benchmarks/pipeline.py [--rounds 5] [--megabytes 25] [--without split spacy] [--data ../shared/data]
+    python tests/benchmarks/pipeline.py --rounds 0 --megabytes 150 --without split    # all of it, once, 20 minutes
 
 Ours is what `curate.run pipelines/clinical.yaml` does to documents: reading, every stage (KenLM trained on the way),
 the ledger, the final write. datatrove's blocks are named in peers/datatrove_pipeline.py; it gets the trained KenLM and

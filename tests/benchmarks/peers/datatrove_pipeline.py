@@ -40,7 +40,7 @@ from datatrove.pipeline.filters import (
     LambdaFilter,
     LanguageFilter,
 )
-from datatrove.pipeline.formatters import FTFYFormatter
+from datatrove.pipeline.formatters import FTFYFormatter, PIIFormatter
 from datatrove.pipeline.readers import JsonlReader, ParquetReader
 from datatrove.pipeline.writers import ParquetWriter
 from datatrove.utils.hashing import HashConfig, create_hash_func
@@ -79,9 +79,18 @@ def passes(data: Path, models: Path, work: Path, words: Any, tasks: int) -> Iter
         [
             JsonlReader(str(data), glob_pattern=SOURCES),
             FTFYFormatter(),
+            PIIFormatter(),
             language,
-            GopherRepetitionFilter(language=words),
-            GopherQualityFilter(min_doc_words=20, min_stop_words=1, max_bullet_lines_ratio=1, language=words),
+            GopherRepetitionFilter(
+                dup_line_frac=0.5, dup_line_char_frac=0.4, top_n_grams=(), dup_n_grams=((10, 0.3),), language=words
+            ),
+            GopherQualityFilter(
+                min_doc_words=20,
+                min_stop_words=1,
+                max_bullet_lines_ratio=1,
+                max_non_alpha_words_ratio=0.4,
+                language=words,
+            ),
             C4QualityFilter(
                 filter_no_terminal_punct=False,
                 min_num_sentences=0,

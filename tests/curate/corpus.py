@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,12 @@ def resolve(root: Path, output: Path, stages: list[Any], **changes: Any) -> Cura
 def curate(root: Path, output: Path, stages: list[Any], **changes: Any) -> dict[str, Any]:
     """Run a curation; returns its manifest."""
     return run_curation(resolve(root, output, stages, **changes))
+
+
+def curate_in_group(root: Path, output: Path, stages: list[Any]) -> None:
+    """The same in a process group of its own, which dies as a whole."""
+    os.setpgrp()
+    curate(root, output, stages)
 
 
 def kept(output: Path) -> list[str]:

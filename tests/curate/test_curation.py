@@ -1,5 +1,6 @@
 """Running a pipeline: every document accounted for, resuming, nothing done twice, nothing depending on the workers."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -16,7 +17,7 @@ import pytest
 from curate import explain
 from curate.curation import run_curation, run_only
 from tests.conftest import REPO
-from tests.curate.corpus import bytes_of, corpus, curate, kept, ledger, resolve, write_lines
+from tests.curate.corpus import bytes_of, corpus, curate, curate_in_group, kept, ledger, resolve, write_lines
 
 STAGES = ["normalize", {"heuristics": {"min_words": 20}}, "exact_dedup"]
 
@@ -112,11 +113,13 @@ def test_killed_twenty_times_at_random_gives_the_same_kept_ids_and_bytes(root: P
     draw, kills, longest = random.Random(seed), 0, 0.0
     while kills < 20:
         started = time.monotonic()
-        running = context.Process(target=curate, args=(root, run, stages))
+        running = context.Process(target=curate_in_group, args=(root, run, stages))
         running.start()
         running.join(draw.uniform(0, longest) if longest else None)
         if running.is_alive():
-            os.kill(running.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # not yet the leader of its group
+                os.killpg(running.pid, signal.SIGKILL)
+            running.kill()
             running.join()
             kills += 1
         else:  # finished before it was killed: begin anew, so that every kill hits work

@@ -61,10 +61,20 @@ class Curation:
 
 def resolve_curation(pipeline: Pipeline, where: str, say: Callable[[str], None]) -> Curation:
     """Check the pipeline against the disk. Raises ValueError naming the key that cannot be used."""
+    _check_folder(pipeline.folder, where)
     sources = resolve(pipeline, where)
     benchmarks = benchmark_files(pipeline, where)
     read, steps = build_steps(pipeline, where, sources, benchmarks, pipeline.folder / "work")
     return Curation(pipeline, sources, benchmarks, read, steps, say)
+
+
+def _check_folder(folder: Path, where: str) -> None:
+    if set(str(folder)) & set("*?[]"):
+        raise ValueError(
+            f"{where}: output: {folder} has one of * ? [ ], which stand for other names. Name another folder."
+        )
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{where}: output: {folder} is a file, so the run cannot be written there. Name a folder.")
 
 
 def run_curation(curation: Curation) -> dict[str, Any]:
@@ -106,7 +116,6 @@ def run_only(curation: Curation, label: str) -> pl.DataFrame:
     if not is_complete(curation.read.folder):
         raise ValueError(f"--only {label}: the sources have not been read yet. Run the pipeline once.")
     if step in todo:
-        (curation.folder / "manifest.json").unlink(missing_ok=True)
         runner = Runner(curation.work / "logs", curation.pipeline.curate.executor.workers)
         _run_pass(curation, runner, Pass([step]), reading=False, writes=False)
     files = [step.folder / "verdicts" / f"{part.key}.parquet" for part in _parts(curation, step)]
@@ -129,9 +138,12 @@ def _run_pass(curation: Curation, runner: Runner, one: Pass, reading: bool, writ
     steps = _pass_steps(curation, one, parts, reading, writes, tally)
     done = runner.parts(_pass_name(curation, one, writes), tasks, steps, whole)
     curation.say(f"  {done.documents:,} documents, {done.bytes / 1e6:.1f} MB in {done.seconds:.1f} s: {rate(done)}")
+    head = editing_at_head([step.stage for step in one.steps]) if reading else 0
+    for step in one.steps[:head]:  # before `read`: where one is not done, reading is not, with which alone it can run
+        mark_complete(step.folder, runner.seconds(step.stage.label))
     if reading:
         mark_complete(curation.read.folder, runner.seconds("read"))
-    for step in one.steps:
+    for step in one.steps[head:]:
         if step.stage.is_global:
             _decide(curation, runner, step)
         mark_complete(step.folder, runner.seconds(step.stage.label))
@@ -144,10 +156,10 @@ def _pass_steps(
     stages = [step.stage for step in one.steps]
     if reading:
         keys = curation.pipeline.curate
-        reader = ReadSources(
-            curation.sources, curation.read.folder, keys.part_rows, keys.on_bad_record == "stop", tally
-        )
         editing = editing_at_head(stages)
+        hidden = any(stage.name == "redact" for stage in stages[:editing])
+        stop = keys.on_bad_record == "stop"
+        reader = ReadSources(curation.sources, curation.read.folder, keys.part_rows, stop, hidden, tally)
         head, stages = [reader, *stages[:editing], SaveParts()], stages[editing:]
     return [*head, *stages, *([_writer(curation)] if writes else [])]
 
@@ -226,7 +238,12 @@ def _staged(curation: Curation) -> Path:
 
 
 def _remove_stale(curation: Curation) -> None:
-    """Remove what earlier versions of the pipeline left; logs stay, they are small and tell what happened."""
+    """Remove what earlier versions of the pipeline left; logs stay, they are small and tell what happened.
+
+    Not so datatrove's completion markers: an earlier version may come back, and its results are gone.
+    """
+    for markers in (curation.work / "logs").glob("*/completions"):
+        shutil.rmtree(markers)
     current = {curation.read.folder, *(step.folder for step in curation.steps), curation.work / "logs"}
     for folder in curation.work.iterdir():
         if folder not in current:

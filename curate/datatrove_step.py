@@ -5,6 +5,7 @@ import inspect
 import re
 from typing import Any
 
+import numpy as np
 import polars as pl
 from datatrove.data import Document
 from datatrove.pipeline.base import PipelineStep
@@ -47,8 +48,8 @@ class DatatroveStep(Stage, name="datatrove"):
         step, passed = self._step(), _documents(documents)
         try:
             results = _through(step, passed)
-        except ImportError as error:  # datatrove asks for a library when it first needs it
-            raise ValueError(f"{self.workspace.where}: {error}") from None
+        except Exception as error:  # a missing library or metadata shows when it is first needed
+            raise ValueError(f"{self.workspace.where}: {self.step} fails: {type(error).__name__}: {error}") from error
         reasons = [None if keep else snake_case(reason or "rejected") for keep, reason in results]
         details = [reason and detail(step=self.step) for reason in reasons]
         pairs = zip(documents["text"], passed, reasons, strict=True)  # C4QualityFilter, a filter, cuts lines too
@@ -67,11 +68,17 @@ class DatatroveStep(Stage, name="datatrove"):
         if self._made is None:
             try:
                 self._made = self._class()(**self.arguments)
-            except TypeError as error:
+            except Exception as error:  # whatever the class makes of a wrong argument
                 raise ValueError(
                     f"{self.workspace.where}: {self.step} cannot be made from the keys given ({error}). "
                     f"Its arguments: {inspect.signature(self._class())}."
                 ) from None
+            drawn = [getattr(value, "__self__", value) for value in vars(self._made).values()]
+            if any(isinstance(one, np.random.Generator) for one in drawn):
+                raise ValueError(
+                    f"{self.workspace.where}: {self.step} draws at random, so its choice would depend on how the text "
+                    "is cut into parts. Take `select`, or sample the files before."
+                )
         return self._made
 
     def _class(self) -> type[PipelineStep]:

@@ -86,12 +86,12 @@ def _place(part: Part, label: str) -> list[pl.Expr]:
 
 
 def put_in_place(staged: Path, run: Path) -> None:
-    """Move the staged folders to their final names; a run killed in between goes on with those still staged."""
+    """Move the staged folders to their final names; a run killed in between stages them again."""
     (run / "manifest.json").unlink(missing_ok=True)
+    assert all((staged / name).exists() for name in FOLDERS), f"{staged} is not whole"
     for name in FOLDERS:
-        if (staged / name).exists():
-            shutil.rmtree(run / name, ignore_errors=True)
-            (staged / name).rename(run / name)
+        shutil.rmtree(run / name, ignore_errors=True)
+        (staged / name).rename(run / name)
 
 
 def _scores(part: Part, rows: pl.Series) -> pa.MapArray:

@@ -211,7 +211,20 @@ class Index:
         write_json(stage / "indexed.json", self._memory())
 
     def refuse_lost(self, work: Path) -> None:
-        """Raise ValueError where a finished stage in `work` added its documents and they are not here any more."""
+        """Raise ValueError where a finished stage in `work` added its documents and they are not here any more.
+
+        Also where it added documents of earlier versions of the same files, which are still here.
+        """
+        held = {identity(one.facts["sources"]): one for one in segments(self.folder)}
+        for path in sorted(work.glob("*/indexed.json")):
+            was = read_json(path)["sources"]
+            changed = sorted(name for name in was if self.sources.get(name, was[name]) != was[name])
+            if changed and not self._present and identity(was) in held and read_json(path)["index"] == str(self.folder):
+                raise ValueError(
+                    f"{held[identity(was)].folder}: holds what this run kept of an earlier {changed[0]}, of which the "
+                    "new one would be near-duplicates. Delete that folder and the later ones and run their crawls "
+                    "again, or name another index."
+                )
         for path in sorted([] if self._present else work.glob("*/indexed.json")):
             if (path.parent / "complete.json").exists() and read_json(path) == self._memory():
                 raise ValueError(

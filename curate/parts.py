@@ -111,7 +111,8 @@ class Part:
         if not frames:
             return None
         joined = frames[0]
-        for frame in frames[1:]:
+        for frame in frames[1:]:  # of two scores of a name the later one counts
+            joined = joined.drop(set(frame.columns) & set(joined.columns) - {"row"})
             joined = joined.join(frame, on="row", how="full", coalesce=True)
         return joined
 

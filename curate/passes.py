@@ -36,8 +36,12 @@ class ReadSources(PipelineStep):
 
     type, name = "CURATE", "read"
 
-    def __init__(self, sources: list[Source], folder: Path, part_rows: int, stop_on_bad: bool, tally: Tally):
+    def __init__(
+        self, sources: list[Source], folder: Path, part_rows: int, stop_on_bad: bool, hide_bad: bool, tally: Tally
+    ):
+        """`hide_bad` keeps the beginnings of unreadable records, which nothing has redacted, out of the ledger."""
         super().__init__()
+        self.hide_bad = hide_bad
         self.sources, self.folder, self.part_rows, self.stop_on_bad = sources, folder, part_rows, stop_on_bad
         self.tally = tally
 
@@ -55,6 +59,8 @@ class ReadSources(PipelineStep):
                     break
                 part = Part(source.pool, source.name, number, self.folder)
                 bad = frame.filter(pl.col("reason").is_not_null())
+                if self.hide_bad:
+                    bad = bad.with_columns(excerpt=pl.lit(None, pl.String))
                 save_ledger(self.folder, part, bad)
                 good = frame.filter(pl.col("reason").is_null())
                 documents, size = documents + frame.height, size + int(frame["bytes"].sum())
@@ -76,7 +82,9 @@ class ReadSources(PipelineStep):
                     f"{source.root}/{source.path}: record {record} {problem}, and curate.on_bad_record is stop. "
                     "Mend the record, or set on_bad_record: quarantine to drop it with a ledger entry."
                 )
-            unique = document.id if document.id not in ids else f"{document.id}#{record}"
+            unique = document.id
+            while unique in ids:
+                unique = f"{unique}#{record}"
             ids.add(unique)
             reason, evidence = (None, None)
             if problem:

@@ -46,6 +46,11 @@ class Pass:
 def build_stages(pipeline: Pipeline, where: str) -> list[Stage]:
     """The stages in order, checked, with `held_out` last. Raises ValueError naming the key."""
     stages = [_stage(entry, f"{where}: curate.stages[{index}]") for index, entry in enumerate(pipeline.curate.stages)]
+    if "held_out" in (names := [stage.name for stage in stages]):
+        raise ValueError(
+            f"{where}: curate.stages[{names.index('held_out')}]: held_out is always the last stage and is not listed. "
+            "Take it out and set eval.held_out."
+        )
     if pipeline.eval.held_out:
         stages.append(STAGES["held_out"](share=pipeline.eval.held_out))
     return stages
@@ -58,25 +63,29 @@ def build_steps(
     stages = build_stages(pipeline, where)
     _check_html(sources, stages, where)
     leading = editing_at_head(stages)
+    read_files = {source.name: source.identity for source in sources}
+    files = []
+    for index, stage in enumerate(stages):
+        used = benchmarks if stage.name == "decontaminate" else []
+        place = f"{where}: curate.stages[{index}].{stage.label}"
+        stage._workspace = Workspace(work, [], used, index < leading, place, read_files)
+        files.append({path: file_identity(path) for path in [*stage.inputs(), *used]})
+    made_of = [[_keys(stage), list(held.values())] for stage, held in zip(stages, files, strict=True)]
     read_identity = identity(
         [
             READ_VERSION,
             [[source.pool, source.name, source.path, source.identity, *_reader(source)] for source in sources],
             pipeline.curate.part_rows,
-            [_keys(stage) for stage in stages[:leading]],
+            pipeline.curate.on_bad_record,
+            made_of[:leading],
         ]
     )
     read_step = Step(Stage(), read_identity, work / f"{read_identity}-read")
-    read_files = {source.name: source.identity for source in sources}
     steps, before = [], read_identity
-    for index, stage in enumerate(stages):
-        used = benchmarks if stage.name == "decontaminate" else []
-        place = f"{where}: curate.stages[{index}].{stage.label}"
-        stage._workspace = Workspace(work, [], used, index < leading, place, read_files)
-        files = {path: file_identity(path) for path in [*stage.inputs(), *used]}
-        before = identity([before, _keys(stage), list(files.values())])
+    for stage, made, held in zip(stages, made_of, files, strict=True):
+        before = identity([before, *made])
         stage.workspace.folder = work / f"{before}-{stage.label}"
-        steps.append(Step(stage, before, stage.workspace.folder, files))
+        steps.append(Step(stage, before, stage.workspace.folder, held))
     return read_step, steps
 
 
@@ -139,7 +148,7 @@ def _stage(entry: Any, where: str) -> Stage:
         keys = {} if keys is None else keys
     else:
         raise ValueError(f"{where}: {entry!r} is not a stage. Write a name, or one name with its keys: `name: {{…}}`.")
-    if not isinstance(keys, dict):
+    if not (isinstance(name, str) and isinstance(keys, dict) and all(isinstance(key, str) for key in keys)):
         raise ValueError(f"{where}.{name}: {keys!r} is not a set of keys. Write {name}: {{key: value}}.")
     if name.startswith(PACKAGE):
         return DatatroveStep(step=name, arguments=keys)

@@ -7,14 +7,18 @@ compression stream or of a WARC record raises: nobody knows what is missing. HTM
 turns it into text.
 """
 
+import codecs
 import gzip
 import hashlib
+import io
 import lzma
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
+import pyarrow as pa
 from datatrove.data import Document
 from datatrove.pipeline.readers import JsonlReader, ParquetReader
 from datatrove.pipeline.readers.base import BaseDiskReader
@@ -28,6 +32,16 @@ PARQUET_ROWS = 256
 
 class Accountable(BaseDiskReader):
     """Turns a record into a document, or into one that carries its problem."""
+
+    @contextmanager
+    def opened(self, filepath: str) -> Iterator[Any]:
+        """The file's bytes, decompressed by its ending; one that is cut short raises."""
+        if filepath.endswith(".zst"):  # fsspec's reader stops without a word at a frame's end and at a missing one
+            with self.data_folder.open(filepath, "rb") as file:
+                yield io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"))  # type: ignore[type-var]
+        else:
+            with self.data_folder.open(filepath, "rb", compression="infer") as file:
+                yield file
 
     def get_document_from_dict(self, data: Any, source_file: str, id_in_file: int | str) -> Document:
         if not isinstance(data, dict):
@@ -46,10 +60,12 @@ class JsonlRecords(Accountable, JsonlReader):
     """JSON lines; each line is a record."""
 
     def read_file(self, filepath: str) -> Iterator[Document]:
-        with self.data_folder.open(filepath, "rb", compression=self.compression) as file:
+        with self.opened(filepath) as file:
             offset = 0
             for number, line in enumerate(file):
                 start, offset = offset, offset + len(line)
+                if number == 0:
+                    line = line.removeprefix(codecs.BOM_UTF8)
                 if line.isspace():
                     continue
                 try:
@@ -66,24 +82,42 @@ class ParquetRecords(Accountable, ParquetReader):
     def read_file(self, filepath: str) -> Iterator[Document]:
         import pyarrow.parquet as pq
 
-        with self.data_folder.open(filepath, "rb") as file:
+        with self.opened(filepath) as file:
             parquet = pq.ParquetFile(file)
             columns = parquet.schema_arrow.names
             if self.text_key not in columns:
-                raise ValueError(f"{filepath}: has no column {self.text_key!r} (it has {', '.join(columns)}).")
+                raise ValueError(
+                    f"{self.data_folder.path}/{filepath}: has no column {self.text_key!r} (it has "
+                    f"{', '.join(columns)}), so it gives no document. Rename the column, or take the file out."
+                )
             wanted = [name for name in (self.text_key, self.id_key) if name in columns]
             number = 0
             for batch in parquet.iter_batches(batch_size=PARQUET_ROWS, columns=wanted):
-                for row in batch.to_pylist():
-                    yield self.get_document_from_dict(row, filepath, number)
+                for row in _rows(batch):
+                    bad = isinstance(row, UnicodeDecodeError)
+                    yield (
+                        unreadable(number, f"is not UTF-8 ({row})", "")
+                        if bad
+                        else self.get_document_from_dict(row, filepath, number)
+                    )
                     number += 1
+
+
+def _rows(batch: pa.RecordBatch) -> list[Any]:
+    """The rows as objects, or the error where a string is not UTF-8."""
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError as error:
+        if batch.num_rows == 1:
+            return [error]
+        return [row for number in range(batch.num_rows) for row in _rows(batch.slice(number, 1))]
 
 
 class TextRecords(Accountable):
     """Plain text; a file is one record."""
 
     def read_file(self, filepath: str) -> Iterator[Document]:
-        with self.data_folder.open(filepath, "rb", compression="infer") as file:
+        with self.opened(filepath) as file:
             content = file.read()
         try:
             yield self.get_document_from_dict({"text": content.decode("utf-8")}, filepath, 0)
@@ -98,7 +132,7 @@ class HtmlRecords(Accountable):
     def read_file(self, filepath: str) -> Iterator[Document]:
         from curate.web import decoded
 
-        with self.data_folder.open(filepath, "rb", compression="infer") as file:
+        with self.opened(filepath) as file:
             content = file.read()
         text, name = decoded(content), filepath.rpartition("/")[2]
         if text is None:
@@ -116,7 +150,7 @@ class WarcRecords(Accountable):
     def read_file(self, filepath: str) -> Iterator[Document]:
         from curate.web import page_of, warc_records
 
-        with self.data_folder.open(filepath, "rb", compression="infer") as file:
+        with self.opened(filepath) as file:
             for number, (offset, record) in enumerate(warc_records(file)):
                 page = page_of(record)
                 if page is None:
@@ -149,7 +183,7 @@ def read(source: Source) -> Iterator[Document]:
         for document in _documents(source):
             count += 1
             yield document
-    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, OSError) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, OSError, pa.ArrowException) as error:
         raise ValueError(
             f"{source.root}/{source.path}: cannot be read past record {count} ({error}), so an unknown number of "
             f"documents is missing. Fetch the file again, or take it out of {source.pool}."

@@ -6,6 +6,7 @@ A changed stage runs again with those that follow it, and nothing before it does
 """
 
 import argparse
+import sys
 import time
 from typing import Any
 
@@ -14,10 +15,10 @@ from pipelines import cli, config
 
 def main(argv: list[str] | None = None) -> None:
     """The command; raises ValueError for what the user can mend."""
-    pipeline, options = cli.parse("curate.run", _about(), "curate", argv, _arguments)
-    if options.stages_help:
+    if "--stages-help" in (sys.argv if argv is None else argv):
         print(_stages_help())
         return
+    pipeline, options = cli.parse("curate.run", _about(), "curate", argv, _arguments)
 
     from rich.console import Console
 
@@ -39,6 +40,11 @@ def main(argv: list[str] | None = None) -> None:
     cli.remember_latest(pipeline.folder)
     manifest = run_curation(curation)
     _print_funnel(console, manifest)
+    if empty := [pool for pool in ("domain", "replay") if pool not in manifest["kept"]]:
+        raise ValueError(
+            f"{pipeline.folder}: no document of the pool {empty[0]} is left, so there is nothing to train on. "
+            "removed/ says which stage dropped them and why; loosen it, or add sources."
+        )
     console.print("[dim]tokenizer: analysis, extension by the rules[/dim]")
     summary = vocabulary.build(pipeline.folder, pipeline, manifest["identity"])
     _print_vocabulary(console, summary)
@@ -71,6 +77,7 @@ def _stages_help() -> str:
 
 
 def _print_plan(console: Any, curation: Any, why: bool) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from curate import explain
@@ -80,7 +87,8 @@ def _print_plan(console: Any, curation: Any, why: bool) -> None:
     for column in ("pool", "source", "file", "MB"):
         table.add_column(column, justify="right" if column == "MB" else "left")
     for source in curation.sources:
-        table.add_row(source.pool, source.name, f"{source.root}/{source.path}", f"{source.bytes / 1e6:.1f}")
+        file = escape(f"{source.root}/{source.path}")
+        table.add_row(source.pool, escape(source.name), file, f"{source.bytes / 1e6:.1f}")
     console.print(table)
     stages = Table(title="stages, in order", title_justify="left")
     for column in ("stage", "keys", "", *(["why"] if why else [])):
@@ -88,9 +96,9 @@ def _print_plan(console: Any, curation: Any, why: bool) -> None:
     steps = [None, *(step.stage for step in curation.steps)]
     for stage, (label, runs, reason) in zip(steps, explain.reasons(curation), strict=True):
         set_keys = stage.model_dump(exclude_defaults=True) if stage else {}
-        keys = ", ".join(f"{key}={value}" for key, value in set_keys.items())
+        keys = escape(", ".join(f"{key}={value}" for key, value in set_keys.items()))
         stages.add_row(
-            label, keys or "defaults" * bool(stage), "runs" if runs else "on disk", *([reason] if why else [])
+            label, keys or "defaults" * bool(stage), "runs" if runs else "on disk", *([escape(reason)] if why else [])
         )
     console.print(stages)
     executor = pipeline.curate.executor

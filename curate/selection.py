@@ -119,6 +119,6 @@ def _rank(score: pl.Series, size: np.ndarray, keep: float) -> tuple[np.ndarray, 
     ranks = np.empty(len(order), np.int64)
     ranks[order] = np.arange(len(order))
     before = np.concatenate([[0], np.cumsum(size[order])])[:-1]
-    kept = int(np.count_nonzero(before < keep * size.sum()))
+    kept = len(order) if keep == 1 else int(np.count_nonzero(before < keep * size.sum()))
     last = float(values[order[kept - 1]]) if kept else -np.inf
     return ranks, kept, round(last, 4) if np.isfinite(last) else None

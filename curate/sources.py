@@ -17,6 +17,8 @@ PAGE_FORMATS = (".html", ".htm")
 HTML_FORMATS = (*PAGE_FORMATS, ".warc")
 """Formats whose records are HTML: the stage `extract` turns them into text."""
 FORMATS = (".jsonl", ".parquet", ".txt", ".wet", *HTML_FORMATS)
+LONGEST_NAME = 150
+"""Bytes; files of a run have a source's name in theirs."""
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 
 
@@ -62,6 +64,12 @@ def resolve(pipeline: Pipeline, where: str) -> list[Source]:
             if isinstance(entry, Files):
                 chosen = _files(pipeline, pool, [entry.files], where)
                 sources += [_source(pool, root, path, where, entry) for root, path in chosen]
+    for source in sources:
+        if set(source.name) & set("*?[]\n") or len(source.name.encode()) > LONGEST_NAME:
+            raise ValueError(
+                f"{where}: {source.pool}: {source.path}: a source's name is that of its file; it must not have line "
+                f"ends or one of * ? [ ], which stand for other names, nor more than {LONGEST_NAME} bytes. Rename it."
+            )
     sources.sort(key=lambda source: (POOLS.index(source.pool), source.name))
     seen: dict[str, Source] = {}
     for source in sources:
@@ -121,9 +129,9 @@ def _source(pool: str, root: str, path: str, where: str, chosen: Files | None = 
     source = Source(pool, _stem(path), root, path, size, digest.hexdigest())
     if not chosen:
         return source
-    from curate.datatrove_reader import reader_class
+    from curate.datatrove_reader import make_reader
 
-    reader_class(chosen.reader, f"{where}: {pool}")
+    make_reader(chosen.reader, root, chosen.arguments, f"{where}: {pool}")
     return replace(source, reader=chosen.reader, arguments=json.dumps(chosen.arguments, sort_keys=True))
 
 

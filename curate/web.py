@@ -102,8 +102,10 @@ def decoded(content: bytes, declared: str = "") -> str | None:
 def _decode(content: bytes, encoding: str) -> str | None:
     try:
         name = codecs.lookup(encoding).name
-        return content.decode("cp1252" if name in LATIN else name)
-    except (LookupError, UnicodeDecodeError, ValueError):
+        text = content.decode("cp1252" if name in LATIN else name)
+        text.encode()  # Python's own codecs, such as raw_unicode_escape, can give what is no text
+        return text
+    except (LookupError, UnicodeError, ValueError):
         return None
 
 

@@ -116,7 +116,7 @@ def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
 
 def _explain(path: Path, problem: Any) -> str:
     key = ".".join(f"[{part}]" if isinstance(part, int) else str(part) for part in problem["loc"]).replace(".[", "[")
-    found = json.dumps(problem["input"], default=str)
+    found = json.dumps(problem["input"], default=str, skipkeys=True)
     if problem["type"] == "extra_forbidden":
         *parents, wrong = problem["loc"]
         return f"{path}: {key}: there is no such key. Known here: {', '.join(_known(parents))}."

@@ -172,3 +172,61 @@ def test_a_document_missing_from_the_ledger_stops_the_run(root: Path, tmp_path: 
     with pytest.raises(RuntimeError, match="does not account for every"):
         curate(root, run, STAGES)
     assert not (run / "manifest.json").exists() and verdicts.exists()
+
+
+def test_a_pipeline_changed_and_changed_back_gives_its_own_bytes(root: Path, tmp_path: Path) -> None:
+    one, other = ["normalize", "exact_dedup"], ["exact_dedup", {"heuristics": {"min_words": 90}}]
+    curate(root, tmp_path / "whole", one)
+    for stages in (one, other, one):
+        manifest = curate(root, tmp_path / "run", stages)
+    assert bytes_of(tmp_path / "run") == bytes_of(tmp_path / "whole")
+    assert manifest["stages"] and kept(tmp_path / "run") == kept(tmp_path / "whole")
+
+
+def test_a_stage_at_the_head_that_is_not_done_is_read_again(root: Path, tmp_path: Path) -> None:
+    stages = ["normalize", {"redact": {}}, "exact_dedup"]
+    write_lines(root / "domain" / "blank.jsonl", [{"text": "  "}, {"text": "Seen on 03/14/2004 by a@b.org."}])
+    curate(root, tmp_path / "whole", stages)
+    run = tmp_path / "run"
+    curate(root, run, stages)
+    for done in run.glob("work/*/complete.json"):  # as a kill between the marks of normalize and redact leaves it
+        if not done.parent.name.endswith(("-normalize",)):
+            done.unlink()
+    (run / "manifest.json").unlink()
+    curate(root, run, stages)
+    assert bytes_of(run) == bytes_of(tmp_path / "whole")
+    assert list((run / "edited" / "redact").glob("*.parquet"))
+
+
+@pytest.mark.parametrize("name", ["a[b]", "a*", "x" * 200])
+def test_a_name_that_stands_for_others_is_refused(root: Path, tmp_path: Path, name: str) -> None:
+    write_lines(root / "domain" / f"{name}.jsonl", [{"text": "One text."}])
+    with pytest.raises(ValueError, match="Rename it"):
+        curate(root, tmp_path / "run", [])
+
+
+def test_repeated_ids_stay_apart(root: Path, tmp_path: Path) -> None:
+    lines = [{"id": name, "text": f"Text {number}."} for number, name in enumerate(["a#2", "a", "a", "a#2#2"])]
+    write_lines(root / "domain" / "ids.jsonl", lines)
+    curate(root, tmp_path / "run", [], **{"eval.held_out": 0})
+    ids = [one for one in kept(tmp_path / "run") if one.startswith("ids/")]
+    assert len(ids) == len(set(ids)) == 4
+
+
+def test_unreadable_records_show_nothing_where_identifiers_are_redacted(root: Path, tmp_path: Path) -> None:
+    write_lines(root / "domain" / "bad.jsonl", [b'{"text": "SSN 123-45-6789', {"text": "One text."}])
+    curate(root, tmp_path / "run", ["redact"])
+    assert ledger(tmp_path / "run").filter(stage="read")["excerpt"].to_list() == [None]
+
+
+def test_stop_is_not_satisfied_by_what_quarantine_read(root: Path, tmp_path: Path) -> None:
+    write_lines(root / "domain" / "bad.jsonl", [b"{", {"text": "One text."}])
+    curate(root, tmp_path / "run", [])
+    with pytest.raises(ValueError, match="on_bad_record is stop"):
+        curate(root, tmp_path / "run", [], **{"curate.on_bad_record": "stop"})
+
+
+@pytest.mark.parametrize("entry", [{"heuristics": {1: 2}}, {1: {"a": 2}}, "held_out"])
+def test_what_is_no_stage_is_refused(root: Path, tmp_path: Path, entry: object) -> None:
+    with pytest.raises(ValueError, match=r"curate\.stages\[0\]"):
+        curate(root, tmp_path / "run", [entry])

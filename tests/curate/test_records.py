@@ -266,3 +266,33 @@ def test_a_document_of_100_megabytes_passes(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         long, short, megabytes = map(int, done.stdout.split())
         assert (long, short) == (len(text), 5) and megabytes < 500, (name, megabytes)
+
+
+def test_zst_of_several_frames_is_read_whole_and_a_cut_one_refused(tmp_path: Path) -> None:
+    import zstandard
+
+    lines = [f'{{"text": "Text number {number}."}}\n'.encode() for number in range(2000)]
+    pack = zstandard.ZstdCompressor().compress
+    path = tmp_path / "notes.jsonl.zst"
+    path.write_bytes(pack(b"".join(lines[:900])) + pack(b"".join(lines[900:])))
+    source = Source("domain", "notes", str(tmp_path), path.name, 1, "")
+    assert [document.text for document in read(source)] == [f"Text number {number}." for number in range(2000)]
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match="cannot be read past record"):
+        list(read(source))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_record(tmp_path: Path) -> None:
+    (tmp_path / "notes.jsonl").write_bytes(b"\xef\xbb\xbf" + b'{"text": "One."}\n')
+    [document] = read(Source("domain", "notes", str(tmp_path), "notes.jsonl", 1, ""))
+    assert document.text == "One." and "problem" not in document.metadata
+
+
+def test_a_parquet_string_that_is_not_utf8_is_unreadable(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    raw = pa.array([b"One.", b"caf\xe9", b"Two."], pa.binary())
+    pq.write_table(pa.table({"text": pa.StringArray.from_buffers(3, *raw.buffers()[1:])}), tmp_path / "notes.parquet")
+    documents = list(read(Source("domain", "notes", str(tmp_path), "notes.parquet", 1, "")))
+    assert ["problem" in document.metadata for document in documents] == [False, True, False]

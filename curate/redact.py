@@ -49,7 +49,7 @@ class Redact(Stage, name="redact"):
 
     Place it at the head of a pipeline (before or after `normalize`): it then runs while texts are read, and no file of
     the run has an identifier. Behind another stage, `work/` keeps the texts as they were read, and the ledger shows how
-    documents begin that were dropped before, and edited/ what earlier stages cut. The ids and paths of records are not looked at.
+    documents begin that were dropped before, edited/ what was cut before. Ids and paths of records are not looked at.
 
     Doses, scores, blood pressures and other findings stay: of the 1,568 edits in 1,996 clinical notes some 450 were
     checked by eye and none was wrong, but the patterns were adjusted on the same notes. In research abstracts counts

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numba import njit
 
-from curate.kernels.character_kinds import BLANK, LINE_END, PADDING, TAIL, classify, code_point, kinds, strip
-from curate.kernels.words import string_buffers
+from curate.kernels.character_kinds import BLANK, LINE_END, PADDING, TAIL, classify, kinds, strip
+from curate.kernels.words import _code_point, string_buffers
 from curate.stage import detail
 
 POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
@@ -208,7 +208,7 @@ def _measure(text, kind, first, last, citations):
     inside = ended = rest = False
     i = first
     while i < last:
-        code, following = code_point(text, i)
+        code, following = _code_point(text, i)
         blank = (kind[i] & BLANK) != 0
         words += size == 0 and not blank
         size = 0 if blank else size + 1

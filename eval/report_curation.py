@@ -175,27 +175,20 @@ def _reason(run: Run, stage: dict[str, Any], reason: str, removed: int) -> Marku
     )
 
 
-def _example(row: dict[str, Any]) -> Markup:
+def _example(row: dict[str, Any], text: str = "excerpt", after: Markup = EMPTY) -> Markup:
     evidence = json.loads(row["detail"] or "{}")
     return html(
-        '<div class="example"><div class="id">{} <span class="origin">from {}</span></div>{}{}</div>',
+        '<div class="example"><div class="id">{} <span class="origin">from {}</span></div>{}{}{}</div>',
         row["id"],
         row["origin"],
         pairs(evidence) if evidence else EMPTY,
-        excerpt(row["excerpt"]),
+        excerpt(row[text]),
+        after,
     )
 
 
 def _edit(row: dict[str, Any]) -> Markup:
-    evidence = json.loads(row["detail"] or "{}")
-    return html(
-        '<div class="example"><div class="id">{} <span class="origin">from {}</span></div>{}{}<p>now: {}</p></div>',
-        row["id"],
-        row["origin"],
-        pairs(evidence) if evidence else EMPTY,
-        excerpt(row["before"]),
-        row["after"] or "nothing",
-    )
+    return _example(row, "before", html("<p>now: {}</p>", row["after"] or "nothing"))
 
 
 def _pair(pair: dict[str, Any]) -> Markup:

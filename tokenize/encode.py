@@ -203,7 +203,7 @@ def _gigatoken(definition: str) -> tuple[Any, str]:
     try:
         return gigatoken.Tokenizer.from_json(definition), ""
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-        return None, str(error).strip().splitlines()[0]
+        return None, (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _encode_fast(tokenizer: Any, text: pl.Series) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 from numba import njit
 
-from curate.kernels.words import _below, _trailing_zeros
+from curate.kernels.words import _below, _code_point, _trailing_zeros
 
 BLANK, WORD, LINE_END, LETTER, NAMING, TERMINAL, TAIL = 128, 64, 192, 1, 2, 4, 8
 """Bits of a kind. White space; letter, digit or underscore; both bits: white space where str.splitlines ends a line.
@@ -47,7 +47,7 @@ def classify(text, table, kind):
             i = base + np.int64(_trailing_zeros(wide))
             wide &= wide - np.uint64(1)
             if i >= after:
-                code, after = code_point(text, i)
+                code, after = _code_point(text, i)
                 value = table[code]
                 tail = value | np.uint8(TAIL)
                 if value >= LINE_END:
@@ -55,19 +55,6 @@ def classify(text, table, kind):
                 kind[i] = value
                 for k in range(i + 1, after):
                     kind[k] = tail
-
-
-@njit(cache=True, nogil=True)
-def code_point(text, i):
-    """The code point whose UTF-8 begins at i, and where the next one begins."""
-    byte = np.int64(text[i])
-    if byte < 0x80:
-        return byte, i + 1
-    if byte < 0xE0:
-        return (byte & 0x1F) << 6 | text[i + 1] & 0x3F, i + 2
-    if byte < 0xF0:
-        return (byte & 0x0F) << 12 | (text[i + 1] & 0x3F) << 6 | text[i + 2] & 0x3F, i + 3
-    return (byte & 0x07) << 18 | (text[i + 1] & 0x3F) << 12 | (text[i + 2] & 0x3F) << 6 | text[i + 3] & 0x3F, i + 4
 
 
 @njit(cache=True, nogil=True)

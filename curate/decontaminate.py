@@ -154,7 +154,8 @@ class Decontaminate(Stage, name="decontaminate"):
         for part in parts:
             texts = part.documents(["text"])["text"]
             step = len(texts) * len(parts) // BACKGROUND_DOCUMENTS + 1
-            yield texts.gather_every(step).str.slice(0, BACKGROUND_CHARACTERS)
+            sample = texts.gather_every(step).str.slice(0, BACKGROUND_CHARACTERS)
+            yield pl.Series("text", sample.to_list(), pl.String)  # a copy: a slice would hold all texts of the part
 
 
 def _detail(named: list[dict[str, Any]], count: int) -> str:

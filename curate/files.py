@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and hashes that do not change between machines."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -26,6 +27,26 @@ def aside(path: str | Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a run folder against other commands that write to it; the system lets go of it when the process ends.
+
+    Raises ValueError where another process holds it. A file system without locks gives no protection.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{folder}: another command is writing to this run, so the two would mix up their files. Wait for it "
+                "to end (or end it), or name another folder with --output."
+            ) from None
+        except OSError:  # a network file system that knows no locks
+            pass
+        yield
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -8,9 +8,14 @@ A changed stage runs again with those that follow it, and nothing before it does
 import argparse
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines import cli, config
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from curate.curation import Curation
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -23,8 +28,8 @@ def main(argv: list[str] | None = None) -> None:
     from rich.console import Console
 
     from curate import explain
-    from curate.curation import resolve_curation, run_curation, run_only
-    from tokenization import vocabulary
+    from curate.curation import resolve_curation, run_only
+    from curate.files import alone
 
     console, started = Console(), time.monotonic()
     where = options.target or "runs/latest/pipeline.yaml"
@@ -32,12 +37,23 @@ def main(argv: list[str] | None = None) -> None:
     _print_plan(console, curation, options.explain)
     if options.explain or options.dry_run:
         return
-    if options.only:
-        _print_verdicts(console, options.only, run_only(curation, options.only))
-        return
-    explain.remember(curation)
-    config.save(pipeline, pipeline.folder / "pipeline.yaml")
-    cli.remember_latest(pipeline.folder)
+    with alone(pipeline.folder):
+        if options.only:
+            _print_verdicts(console, options.only, run_only(curation, options.only))
+            return
+        explain.remember(curation)
+        config.save(pipeline, pipeline.folder / "pipeline.yaml")
+        cli.remember_latest(pipeline.folder)
+        _curate(console, curation)
+    console.print(f"{pipeline.folder}: done in {time.monotonic() - started:.1f} s. Next: python -m mix.build")
+
+
+def _curate(console: "Console", curation: "Curation") -> None:
+    """Run the stages and the vocabulary's; print what came of each."""
+    from curate.curation import run_curation
+    from tokenization import vocabulary
+
+    pipeline = curation.pipeline
     manifest = run_curation(curation)
     _print_funnel(console, manifest)
     if empty := [pool for pool in ("domain", "replay") if pool not in manifest["kept"]]:
@@ -48,7 +64,6 @@ def main(argv: list[str] | None = None) -> None:
     console.print("[dim]tokenizer: analysis, extension by the rules[/dim]")
     summary = vocabulary.build(pipeline.folder, pipeline, manifest["identity"])
     _print_vocabulary(console, summary)
-    console.print(f"{pipeline.folder}: done in {time.monotonic() - started:.1f} s. Next: python -m mix.build")
 
 
 def _about() -> str:

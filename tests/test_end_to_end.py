@@ -36,7 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_folder_is_as_promised(run: Path) -> None:
     expected = {"pipeline.yaml", "manifest.json", "documents", "held_out", "removed", "edited", "tokenizer", "packed"}
-    expected |= {"mixture.json", "train", "eval", "report.html", "work"}
+    expected |= {"mixture.json", "train", "eval", "report.html", "work", ".lock"}
     assert expected == {path.name for path in run.iterdir()}
     made = {path.name for path in (run / "train" / "main").iterdir()}
     assert {"metrics.jsonl", "journal.jsonl", "checkpoints", "export"} <= made

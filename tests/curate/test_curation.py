@@ -14,10 +14,11 @@ import multiprocess
 import polars as pl
 import pytest
 
-from curate import explain
+from curate import explain, run
 from curate.curation import run_curation, run_only
+from curate.files import alone
 from tests.conftest import REPO
-from tests.curate.corpus import bytes_of, corpus, curate, curate_in_group, kept, ledger, resolve, write_lines
+from tests.curate.corpus import bytes_of, corpus, curate, curate_in_group, kept, ledger, pipeline, resolve, write_lines
 
 STAGES = ["normalize", {"heuristics": {"min_words": 20}}, "exact_dedup"]
 
@@ -203,6 +204,14 @@ def test_a_name_that_stands_for_others_is_refused(root: Path, tmp_path: Path, na
     write_lines(root / "domain" / f"{name}.jsonl", [{"text": "One text."}])
     with pytest.raises(ValueError, match="Rename it"):
         curate(root, tmp_path / "run", [])
+
+
+def test_a_second_command_in_the_same_run_is_refused(root: Path, tmp_path: Path) -> None:
+    made, file = pipeline(root, tmp_path / "run", ["exact_dedup"])
+    with alone(made.folder), pytest.raises(ValueError, match="another command is writing to this run"):
+        run.main([str(file), "--output", str(made.folder)])
+    with alone(made.folder):
+        pass  # let go of when the first ended
 
 
 def test_repeated_ids_stay_apart(root: Path, tmp_path: Path) -> None:

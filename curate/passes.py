@@ -26,7 +26,7 @@ from curate.records import read
 from curate.sources import Source
 from curate.stage import detail
 
-PART_BYTES = 32_000_000
+PART_BYTES = 16_000_000
 """Bytes of text after which a part is closed, however few its documents."""
 MOST_TASKS = 1000
 

@@ -1,8 +1,12 @@
 """fastText classifiers of two kinds of text: trained on references, or read from a file."""
 
 import functools
+import json
 import math
+import os
 import random
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,8 +22,8 @@ LINE_WORDS = 100
 """Words of a training line; documents are cut, so that long ones do not weigh more by the line and less by the word."""
 BUCKETS = 1 << 20
 DIMENSIONS = 16
-"""2^20 buckets of 16 floats are 64 MB. With one thread fastText 0.9.2 sets the first tenth of its vectors and leaves
-the rest as the memory was: beyond 32 MB that is always new, zeroed pages (glibc); what is smaller may hold NaN."""
+NEW_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
+"""glibc: more than 1 MB lies in pages of its own, which begin as zeros; curate/fasttext_train.py says why."""
 EPOCHS = 5
 RATE = 0.5
 POSITIVE, NEGATIVE = "__label__positive", "__label__negative"
@@ -28,11 +32,9 @@ POSITIVE, NEGATIVE = "__label__positive", "__label__negative"
 def train(positive: Iterable[pa.LargeStringArray], negative: Iterable[pa.LargeStringArray], where: str) -> Any:
     """A fastText model of words and word pairs that tells lines like `positive` from lines like `negative`.
 
-    One thread and a fixed order of the lines: the same text gives the same model. The lines of both are cut to the
-    same number of words. Raises ValueError where fastText meets NaN; `where` names the key.
+    One thread, a fixed order of the lines and new memory: the same text gives the same model. The lines of both are
+    cut to the same number of words. Raises ValueError where fastText meets NaN; `where` names the key.
     """
-    import fasttext
-
     labelled = [_cut(lines, label) for lines, label in ((positive, POSITIVE), (negative, NEGATIVE))]
     number = min(map(len, labelled))
     if not number:
@@ -40,14 +42,15 @@ def train(positive: Iterable[pa.LargeStringArray], negative: Iterable[pa.LargeSt
     draw = random.Random(0)
     rows = [line for lines in labelled for line in draw.sample(lines, number)]
     draw.shuffle(rows)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".txt") as file:
-        file.write("\n".join(rows) + "\n")
-        file.flush()
-        keys = {"wordNgrams": 2, "dim": DIMENSIONS, "bucket": BUCKETS, "minCount": 2, "epoch": EPOCHS, "lr": RATE}
-        try:
-            model = fasttext.train_supervised(file.name, loss="softmax", thread=1, verbose=0, **keys)
-        except RuntimeError as error:
-            raise ValueError(f"{where}: fastText could not train on this text: {error}") from None
+    keys = {"wordNgrams": 2, "dim": DIMENSIONS, "bucket": BUCKETS, "minCount": 2, "epoch": EPOCHS, "lr": RATE}
+    with tempfile.TemporaryDirectory() as folder:
+        text, saved = Path(folder) / "lines.txt", Path(folder) / "model.bin"
+        text.write_text("\n".join(rows) + "\n", encoding="utf-8")
+        command = [sys.executable, "-m", "curate.fasttext_train", str(text), str(saved), json.dumps(keys)]
+        told = subprocess.run(command, capture_output=True, text=True, env=os.environ | NEW_MEMORY)
+        if told.returncode:
+            raise ValueError(f"{where}: fastText could not train on this text: {told.stderr.strip()[-500:]}")
+        model = open_model(str(saved))
     if not np.isfinite(model.get_output_matrix()).all():
         raise ValueError(f"{where}: fastText's training ended in NaN, so it can tell nothing. Give it more text.")
     return model

@@ -1,5 +1,6 @@
 """classify: off-domain text scores low, no model scores what it was trained on, our weights say what fastText says."""
 
+import ctypes
 import json
 import random
 from pathlib import Path
@@ -62,6 +63,22 @@ def test_the_same_text_gives_the_same_model(model: Any) -> None:
     again = fasttext_model.train([like], [normalized_lines(pl.Series([recipe(k, 20) for k in range(40)]))], "here")
     one, two = fasttext_model.weights(model, ""), fasttext_model.weights(again, "")
     assert np.array_equal(one.weights, two.weights) and np.array_equal(one.buckets, two.buckets)
+
+
+def test_a_used_heap_does_not_get_into_the_model(model: Any) -> None:
+    """600 MB of freed memory full of NaN (glibc keeps it: the last piece stays in use)."""
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_size_t],
+        [ctypes.c_void_p],
+    )
+    *pieces, last = [libc.malloc(120_000) for _ in range(5_000)]
+    for piece in pieces:
+        ctypes.memset(piece, 0xFF, 120_000)
+        libc.free(piece)
+    test_the_same_text_gives_the_same_model(model)
+    libc.free(last)
 
 
 def test_weights_are_saved_whole(model: Any, tmp_path: Path) -> None:

@@ -27,3 +27,6 @@ class TokenizerConfig(Section):
     """Times a new token must stand in the domain text; 1 turns the rule off."""
     train: int = Field(0, ge=0)
     """Train a byte-level BPE tokenizer of this many tokens from scratch on the kept documents; 0 keeps the model's."""
+    new_rows: Literal["mean", "last", "first", "focus"] = "mean"
+    """What the embedding row of a new token is made of: the mean of its parents' rows, the row of its last or first
+    base token, or rows of tokens used alike in the domain documents (focus: about a minute more)."""

@@ -1,217 +1,103 @@
 """Embedding rows for new tokens, written straight from checkpoint to checkpoint.
 
     python -m tokenization.embed --model DIR --tokenizer DIR --output DIR
+    python -m tokenization.embed --model DIR --tokenizer DIR --output DIR --method focus --text 'notes/*.jsonl.gz'
 
-A new token's row is the mean of its two parents' rows, in the input embedding and, where it is a tensor of its own, in
-the output layer. A parent that is new itself is computed first, in float32, and rounded only when written. Rows that
-pad the matrix to a multiple of 64 are the mean of all the base's rows: by Jensen's inequality such a row never gets
-more than the average probability of a token, while a row of zeros can get any.
+A new token's row is made of the base's rows, never drawn at random: by default it is the mean of its parents' rows, in
+the input embedding and, where it is a tensor of its own, in the output layer (tokenization.new_rows has the methods;
+tests/benchmarks/embed.py measures them). Rows that pad the matrix to a multiple of 64 are the mean of all the base
+tokens' rows: by Jensen's inequality such a row never gets more than the average probability of a token, while a row of
+zeros can get any.
 
 Safetensors are copied block by block, so memory stays at some megabytes and the new rows, whatever the model's size.
 """
 
 import json
 import shutil
-import struct
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
+from tokenization.new_rows import METHODS, Combination, Method, Parents, combinations
+from tokenization.safetensors_copy import EMBEDDINGS, Rows, copy_resized, total_size
 
-EMBEDDINGS = (
-    "model.embed_tokens.weight",
-    "lm_head.weight",
-    "transformer.wte.weight",
-    "wte.weight",
-    "gpt_neox.embed_in.weight",
-    "embed_out.weight",
-    "model.language_model.embed_tokens.weight",
-)
-"""Tensors with a row per token: Llama, Qwen, Mistral, GPT-2 and NeoX, input and output."""
 MULTIPLE = 64
 """Rows are padded to a multiple of this: matrix kernels and tensor-parallel splits want it; 1 turns it off."""
-BLOCK_ROWS = 4096
-"""Rows copied at a time."""
 NOT_COPIED = ("tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.json", "added_tokens.json")
 """The base's vocabulary in its several forms."""
 INDEX = "model.safetensors.index.json"
 
 
 def resize(
-    model_dir: str | Path, tokenizer_dir: str | Path, output_dir: str | Path, multiple: int = MULTIPLE
+    model_dir: str | Path,
+    tokenizer_dir: str | Path,
+    output_dir: str | Path,
+    multiple: int = MULTIPLE,
+    method: Method = "mean",
+    text: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Write the model of a Hugging Face folder with rows for the new tokens of an extended tokenizer.
 
     Other files are copied, the tokenizer's are taken from `tokenizer_dir`, and config.json gets the new `vocab_size`.
-    The matrix keeps its rows where the new ids fit into padding that is there already.
-    Returns {"rows_before", "rows", "new_tokens", "tensors"}. Raises ValueError where model and tokenizer do not belong
-    together, or the model is not kept as safetensors.
+    The matrix keeps its rows where the new ids fit into padding that is there already. `text` is what `focus` learns
+    on: files of domain text (Parquet, JSON lines, plain). The folder appears whole or not at all.
+    Returns {"rows_before", "rows", "new_tokens", "tensors", "method", "by_mean"}; the last is the number of tokens that
+    `focus` found too rarely in the text, which get the mean of their parents.
+    Raises ValueError where model and tokenizer do not belong together, the model is not kept as safetensors, or `focus`
+    has no text.
     """
-    from curate.files import read_json, write_json, write_text
-    from tokenization.folder import COMPANIONS, copy_companions, written_whole
+    from curate.files import read_json
+    from tokenization.folder import written_whole
 
     model, tokenizer = Path(model_dir), Path(tokenizer_dir)
     extension = read_json(tokenizer / "extension.json")
     config = _config(model)
     _check_base(model, tokenizer, config, extension)
-    before, parents = config["vocab_size"], _parents(extension)
+    before, parents = config["vocab_size"], _parents(tokenizer, extension)
     needed = max([before, *(index + 1 for index in parents)])
-    rows = before if needed == before else -(-needed // multiple) * multiple
+    after = before if needed == before else -(-needed // multiple) * multiple
     weights = _weight_files(model)
+    new, by_mean = _combinations(tokenizer, extension, parents, method, text)
+    rows = Rows(before, extension["base_vocab"], after, new)
     tensors: list[str] = []
     with written_whole(output_dir, ours="extension.json") as folder:
         for file in weights:
-            tensors += copy_resized(model / file, folder / file, before, rows, parents)
+            tensors += copy_resized(model / file, folder / file, rows)
         if not tensors:
             raise ValueError(
-                f"{model}: none of its tensors is a known embedding ({', '.join(EMBEDDINGS)}), so no row can be added."
+                f"{model}: none of its tensors is a known embedding ({', '.join(EMBEDDINGS)}) of {before:,} rows, so "
+                "no row can be added."
             )
-        skip = {*weights, "config.json", INDEX, "extension.json", *NOT_COPIED, *COMPANIONS}
-        for path in sorted(model.iterdir()):
-            if path.is_file() and path.name not in skip and path.suffix not in (".bin", ".pth", ".safetensors"):
-                shutil.copyfile(path, folder / path.name)
-        copy_companions(tokenizer, folder)
-        for name in ("tokenizer.json", "extension.json"):
-            shutil.copyfile(tokenizer / name, folder / name)
-        write_text(folder / "config.json", json.dumps({**config, "vocab_size": rows}, indent=2) + "\n")
-        if (model / INDEX).is_file():
-            write_json(folder / INDEX, _index(model, folder))
-    return {"rows_before": before, "rows": rows, "new_tokens": len(parents), "tensors": tensors}
+        _copy_others(model, tokenizer, folder, weights)
+        _write_configs(model, folder, {**config, "vocab_size": after}, weights)
+    return {
+        "rows_before": before,
+        "rows": after,
+        "new_tokens": len(parents),
+        "tensors": tensors,
+        "method": method,
+        "by_mean": by_mean,
+    }
 
 
-def copy_resized(
-    source: Path, target: Path, before: int, rows: int, parents: Mapping[int, tuple[int, int]]
-) -> list[str]:
-    """Copy a safetensors file, embeddings resized from `before` to `rows` rows. Returns the names of those resized."""
-    with open(source, "rb") as file, open(target, "wb") as out:
-        header, start = read_header(file, source)
-        metadata = header.pop("__metadata__", None)
-        resized = [name for name in header if name in EMBEDDINGS and header[name]["shape"][0] == before]
-        order = sorted(header, key=lambda name: header[name]["data_offsets"])
-        described: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
-        position = 0
-        for name in order:
-            begin, end = header[name]["data_offsets"]
-            size, shape = end - begin, list(header[name]["shape"])
-            if name in resized:
-                size, shape[0] = size // before * rows, rows
-            described[name] = {
-                "dtype": header[name]["dtype"],
-                "shape": shape,
-                "data_offsets": [position, position + size],
-            }
-            position += size
-        text = json.dumps(described, separators=(",", ":")).encode()
-        text += b" " * (-len(text) % 8)
-        out.write(struct.pack("<Q", len(text)) + text)
-        for name in order:
-            begin, end = header[name]["data_offsets"]
-            file.seek(start + begin)
-            if name in resized:
-                _write_rows(file, out, header[name], rows, parents, f"{source}: {name}")
-            else:
-                _copy_range(file, out, end - begin)
-    return resized
-
-
-def read_header(file: BinaryIO, path: Path) -> tuple[dict[str, Any], int]:
-    """The header of a safetensors file, and the position of its first tensor byte."""
-    try:
-        length = struct.unpack("<Q", file.read(8))[0]
-        header = json.loads(file.read(length))
-    except (struct.error, ValueError, MemoryError, OverflowError) as error:
-        raise ValueError(f"{path}: is not a whole safetensors file ({error}). Fetch or export it again.") from None
-    end = max((tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"), default=0)
-    if path.stat().st_size != 8 + length + end:
+def _combinations(
+    tokenizer: Path, extension: Mapping[str, Any], parents: Parents, method: Method, text: Sequence[Path]
+) -> tuple[dict[int, Combination], int]:
+    """The base rows each new row is made of, and for `focus` the number of new tokens it could not compare."""
+    if method != "focus":
+        return combinations(parents, method), 0
+    if not text:
         raise ValueError(
-            f"{path}: is cut off or has bytes too many, so no tensor of it can be trusted. Fetch it again."
+            "--method focus: looks for tokens that are used alike in domain text, but no --text is given. Give the "
+            "text that the tokenizer was extended on (--text 'notes/*.jsonl.gz'), or use --method mean."
         )
-    return header, 8 + length
+    if not parents:
+        return {}, 0
+    from tokenization.neighbours import neighbours
 
-
-def mean_of_parents(
-    base: "Mapping[int, np.ndarray]", parents: Mapping[int, tuple[int, int]]
-) -> "dict[int, np.ndarray]":
-    """New id -> float32 row [D], the mean of its parents' rows, which are in `base` or computed before it.
-
-    >>> import numpy as np
-    >>> rows = {0: np.float32([0, 8]), 1: np.float32([4, 0])}
-    >>> {index: row.tolist() for index, row in mean_of_parents(rows, {2: (0, 1), 3: (2, 1)}).items()}
-    {2: [2.0, 4.0], 3: [3.0, 2.0]}
-    """
-    rows: dict[int, np.ndarray] = {}
-    for index in sorted(parents):
-        left, right = (rows[parent] if parent in rows else base[parent] for parent in parents[index])
-        rows[index] = (left + right) / 2
-    return rows
-
-
-def _write_rows(
-    file: BinaryIO,
-    out: BinaryIO,
-    tensor: Mapping[str, Any],
-    rows: int,
-    parents: Mapping[int, tuple[int, int]],
-    where: str,
-) -> None:
-    """Copy the base's rows as they are, then write the new ones in the tensor's own type."""
-    import numpy as np
-
-    first, (begin, end), dtype = file.tell(), tensor["data_offsets"], tensor["dtype"]
-    before = tensor["shape"][0]
-    width = (end - begin) // before
-    needed = sorted({parent for pair in parents.values() for parent in pair} - set(parents))
-    base: dict[int, np.ndarray] = {}
-    for index in needed:
-        file.seek(first + index * width)
-        base[index] = _to_float32(file.read(width), dtype, where)
-    new = {index: _from_float32(row, dtype) for index, row in mean_of_parents(base, parents).items()}
-    file.seek(first)
-    total = np.zeros(tensor["shape"][1])
-    for start in range(0, before, BLOCK_ROWS):
-        block = bytearray(file.read(min(BLOCK_ROWS, before - start) * width))
-        total += _to_float32(bytes(block), dtype, where).reshape(-1, len(total)).sum(axis=0, dtype=np.float64)
-        for index in range(start, min(start + BLOCK_ROWS, before)):
-            if index in new:
-                block[(index - start) * width : (index - start + 1) * width] = new[index]
-        out.write(block)
-    padding = _from_float32((total / before).astype(np.float32), dtype)
-    for index in range(before, rows):
-        out.write(new.get(index, padding))
-
-
-def _to_float32(data: bytes, dtype: str, where: str) -> "np.ndarray":
-    import numpy as np
-
-    if dtype == "BF16":
-        return (np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16).view(np.float32)
-    if dtype in ("F32", "F16", "F64"):
-        return np.frombuffer(data, dtype=f"<f{int(dtype[1:]) // 8}").astype(np.float32)
-    raise ValueError(
-        f"{where}: is kept as {dtype}, and rows can be averaged only in F64, F32, F16 and BF16. "
-        "Export the model in one of these."
-    )
-
-
-def _from_float32(values: "np.ndarray", dtype: str) -> bytes:
-    """The bytes of `values` in a safetensors type; bfloat16 is rounded to nearest, ties to even."""
-    import numpy as np
-
-    if dtype != "BF16":
-        return values.astype(f"<f{int(dtype[1:]) // 8}").tobytes()
-    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2").tobytes()
-
-
-def _copy_range(file: BinaryIO, out: BinaryIO, size: int) -> None:
-    while size:
-        block = file.read(min(size, 1 << 24))
-        assert block
-        out.write(block)
-        size -= len(block)
+    found, _ = neighbours(text, tokenizer, extension["base_vocab"], list(parents))
+    return {**combinations(parents, "mean"), **found}, len(parents) - len(found)
 
 
 def _config(model: Path) -> dict[str, Any]:
@@ -223,8 +109,17 @@ def _config(model: Path) -> dict[str, Any]:
     return config
 
 
-def _parents(extension: Mapping[str, Any]) -> dict[int, tuple[int, int]]:
-    return {new["id"]: (new["parents"][0], new["parents"][1]) for new in extension["new_tokens"]}
+def _parents(tokenizer: Path, extension: Mapping[str, Any]) -> Parents:
+    """New id -> its parents. Raises ValueError where a parent is not known before its child."""
+    parents = {new["id"]: tuple(new["parents"]) for new in extension["new_tokens"]}
+    for index, of in parents.items():
+        unknown = [one for one in of if not (0 <= one < extension["base_vocab"] or (one in parents and one < index))]
+        if unknown or not of or index < extension["base_vocab"]:
+            raise ValueError(
+                f"{tokenizer / 'extension.json'}: new token {index} has the parents {list(of)}, which are not tokens "
+                "before it, so its row cannot be made. Extend the tokenizer again."
+            )
+    return parents
 
 
 def _check_base(model: Path, tokenizer: Path, config: Mapping[str, Any], extension: Mapping[str, Any]) -> None:
@@ -238,11 +133,13 @@ def _check_base(model: Path, tokenizer: Path, config: Mapping[str, Any], extensi
         )
     if (model / "tokenizer.json").is_file():
         new = Pretokens(tokenizer).names
-        moved = sum(new.get(index) != token for index, token in Pretokens(model).names.items())
+        moved = [(index, token) for index, token in sorted(Pretokens(model).names.items()) if new.get(index) != token]
         if moved:
+            index, token = moved[0]
             raise ValueError(
-                f"{tokenizer}: {moved:,} ids mean another token than in {model}, so its rows would stand for the wrong "
-                "tokens. Extend the model's own tokenizer."
+                f"{tokenizer}: {len(moved):,} ids mean another token than in {model} (id {index} is {token!r} there "
+                f"and {new.get(index)!r} here), so its rows would stand for the wrong tokens. Extend the model's own "
+                "tokenizer."
             )
 
 
@@ -250,26 +147,60 @@ def _weight_files(model: Path) -> list[str]:
     from curate.files import read_json
 
     if (model / INDEX).is_file():
-        return sorted(set(read_json(model / INDEX)["weight_map"].values()))
-    if (model / "model.safetensors").is_file():
-        return ["model.safetensors"]
-    raise ValueError(
-        f"{model}: holds neither model.safetensors nor {INDEX}, and only safetensors can be resized. "
-        "Save the model with transformers: save_pretrained(FOLDER)."
-    )
+        files = sorted(set(read_json(model / INDEX)["weight_map"].values()))
+    elif (model / "model.safetensors").is_file():
+        files = ["model.safetensors"]
+    else:
+        raise ValueError(
+            f"{model}: holds neither model.safetensors nor {INDEX}, and only safetensors can be resized. "
+            "Save the model with transformers: save_pretrained(FOLDER)."
+        )
+    missing = [file for file in files if not (model / file).is_file()]
+    if missing:
+        raise ValueError(
+            f"{model / INDEX}: names {missing[0]}, which is not there ({len(missing)} of {len(files)} files are "
+            "missing), so the model is not whole. Fetch it again."
+        )
+    return files
 
 
-def _index(model: Path, folder: Path) -> dict[str, Any]:
-    """The shards' index with the resized total."""
-    from curate.files import read_json
+def _copy_others(model: Path, tokenizer: Path, folder: Path, weights: Sequence[str]) -> None:
+    """Copy what is neither weights nor vocabulary from the model, and the tokenizer's files from the tokenizer."""
+    from tokenization.folder import COMPANIONS, copy_companions
 
-    index = read_json(model / INDEX)
-    total = 0
-    for name in sorted(set(index["weight_map"].values())):
-        with open(folder / name, "rb") as file:
-            header, _ = read_header(file, folder / name)
-        total += sum(t["data_offsets"][1] - t["data_offsets"][0] for n, t in header.items() if n != "__metadata__")
-    return {**index, "metadata": {**index.get("metadata", {}), "total_size": total}}
+    skip = {*weights, "config.json", INDEX, "extension.json", *NOT_COPIED, *COMPANIONS}
+    for path in sorted(model.iterdir()):
+        if path.is_file() and path.name not in skip and path.suffix not in (".bin", ".pth", ".safetensors"):
+            shutil.copyfile(path, folder / path.name)
+    copy_companions(tokenizer, folder)
+    for name in ("tokenizer.json", "extension.json"):
+        shutil.copyfile(tokenizer / name, folder / name)
+
+
+def _write_configs(model: Path, folder: Path, config: Mapping[str, Any], weights: Sequence[str]) -> None:
+    """Write config.json and, for shards, their index with the new totals."""
+    from curate.files import read_json, write_json, write_text
+
+    write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
+    if (model / INDEX).is_file():
+        index = read_json(model / INDEX)
+        metadata = dict(index.get("metadata") or {})
+        metadata["total_size"], elements = total_size(folder / file for file in weights)
+        if "total_parameters" in metadata:
+            metadata["total_parameters"] = elements
+        write_json(folder / INDEX, {**index, "metadata": metadata})
+
+
+def _files(globs: Sequence[str]) -> list[Path]:
+    """The files of some globs, each once. Raises ValueError for a glob without any."""
+    files: set[Path] = set()
+    for glob in globs:
+        path = Path(glob)
+        found = set(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+        if not found:
+            raise ValueError(f"--text {glob}: matches no file, so there is no text to learn from.")
+        files |= found
+    return sorted(files)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -279,14 +210,25 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tokenizer", metavar="DIR", required=True, help="extended tokenizer, with extension.json")
     parser.add_argument("--output", metavar="DIR", required=True, help="folder for the resized model")
     parser.add_argument(
+        "--method", choices=METHODS, default="mean", help="what a new row is made of (default mean, of its parents)"
+    )
+    parser.add_argument(
+        "--text", nargs="+", metavar="GLOB", default=[], help="domain text for --method focus: jsonl, parquet, txt"
+    )
+    parser.add_argument(
         "--multiple", type=int, default=MULTIPLE, help=f"rows are padded to a multiple of this (default {MULTIPLE})"
     )
     options = parser.parse_args(argv)
     if options.multiple < 1:
         raise ValueError(f"--multiple: {options.multiple} is less than 1. Give 1 for no padding.")
-    done = resize(options.model, options.tokenizer, options.output, options.multiple)
+    if options.text and options.method != "focus":
+        raise ValueError(f"--text: is read by --method focus only, not by {options.method}. Leave it out.")
+    done = resize(
+        options.model, options.tokenizer, options.output, options.multiple, options.method, _files(options.text)
+    )
     names = ", ".join(done["tensors"])
     print(f"{done['new_tokens']:,} new tokens; rows {done['rows_before']:,} -> {done['rows']:,} in {names}")
+    print(f"made by: {done['method']}" + (f", {done['by_mean']:,} by mean" if done["by_mean"] else ""))
     print(f"written to {options.output}")
 
 

@@ -5,12 +5,13 @@ ours and explicit: the tokenizer's own post-processor is not applied. Text is al
 contains the letters `</s>` gets the ids of those letters, never the id of the special token, because special tokens
 are taken out of the matching vocabulary before anything is encoded.
 
-GPT-2's tokenizer, 50 MB of real text, 2 cores, ids in numpy: gigatoken 120 MB/s on the first call and about 230 after
-it, tokenizers 3. gigatoken is used where its ids equal those of tokenizers on a sample of the very text (about 0.1 s a
-call); do not use this module to encode a few short strings at a time, there the check costs more than it saves.
+gigatoken is used where its ids are those of tokenizers (the guards are in tokenization.fast), else tokenizers. Do not
+use this module to encode a few short strings at a time: there opening (under 1 s) and the check cost more than they
+save. 0 ids differ on 163 MB of real text with the tokenizers of GPT-2, NeoX-20B, Mistral v3 and the tiny base. GPT-2's,
+60 MB, 2 busy cores, ids in numpy: 46 MB/s on the first call of a process, which opens both libraries, 212 after it;
+tokenizers 3.4, which is also the speed where gigatoken cannot be used.
 """
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -23,12 +24,16 @@ import polars as pl
 from tokenizers import Tokenizer
 
 from curate.files import file_identity, identity, read_json
+from tokenization.fast import NORMALIZED_OTHERWISE, encode_fast, normalizes, open_gigatoken, probes, sample
+from tokenization.plain_text import plain_text
 
 CHUNK_BYTES = 32 << 20
-"""Text handed to the tokenizer at a time."""
-SAMPLE_DOCUMENTS = 32
-SAMPLE_CHARACTERS = 4096
-"""The check reads the first and the last characters of some documents, evenly spaced over the column."""
+"""Text handed to the tokenizer at a time; bounds what encoding holds beside the ids."""
+BATCH_BYTES = 1 << 20
+"""Text handed to tokenizers at a time; its encodings take 65 bytes a byte of text, 6.5 GB for a document of 100 MB."""
+CHECK = 0.001
+"""Share of the text the two libraries are compared on in every call, if nothing else is asked for."""
+GIGATOKEN = "gigatoken (ids equal on a sample of the text)"
 
 
 @dataclass(frozen=True)
@@ -44,10 +49,15 @@ class Encoded:
 
 
 class Encoder:
-    """Encodes text with the tokenizer in a folder."""
+    """Encodes text with the tokenizer in a folder.
 
-    def __init__(self, folder: str | Path) -> None:
+    `check` is the share of the text on which, in every call, gigatoken's ids are compared with those of tokenizers
+    before it may encode the rest; 0 leaves gigatoken out. Ids are the same either way.
+    """
+
+    def __init__(self, folder: str | Path, check: float = CHECK) -> None:
         self.folder = Path(folder)
+        self.check = check
         tokenizer = load(folder)
         self.bos, self.eos = _marks(self.folder, tokenizer)
         self.identity = _identity(self.folder, self.bos, self.eos)
@@ -56,7 +66,7 @@ class Encoder:
 
     @cached_property
     def _definition(self) -> tuple[str, dict[str, int]]:
-        return _plain_text(self.folder, {self.bos, self.eos})
+        return plain_text(self.folder, {self.bos, self.eos})
 
     @cached_property
     def _slow(self) -> Tokenizer:
@@ -64,40 +74,74 @@ class Encoder:
 
     @cached_property
     def _fast(self) -> tuple[Any, str]:
-        return _gigatoken(self._definition[0])
+        """gigatoken's tokenizer, or None and what encodes instead and why."""
+        if not self.check:
+            return None, "tokenizers (the share to check gigatoken on is 0)"
+        fast, why_not = open_gigatoken(self._definition[0])
+        if fast is None:
+            return None, f"tokenizers (gigatoken cannot read this tokenizer: {why_not})"
+        if not self._equal(fast, probes(*self._definition)):
+            return None, "tokenizers (gigatoken gives other ids on probes of this tokenizer)"
+        return fast, GIGATOKEN
+
+    @cached_property
+    def _normalizes(self) -> bool:
+        return normalizes(self._definition[0])
+
+    @cached_property
+    def _forbidden(self) -> np.ndarray:
+        """bool [vocabulary]: ids no text may get."""
+        forbidden = np.zeros(self.vocabulary_size, np.bool_)
+        forbidden[list(self._definition[1].values())] = True
+        return forbidden
 
     def encode(self, text: pl.Series) -> Encoded:
         """Encode a String column without nulls."""
         assert text.null_count() == 0, "documents have text"
         fast, path = self._choose(text)
-        parts = [self._encode_chunk(chunk, fast) for chunk in _chunks(text)]
-        ids = np.concatenate([part[0] for part in parts]) if parts else np.empty(0, self.dtype)
-        lengths = np.concatenate([part[1] for part in parts]) if parts else np.empty(0, np.int64)
-        assert len(lengths) == len(text) and int(lengths.sum()) == len(ids)
-        return Encoded(ids, lengths, path)
+        ids: list[np.ndarray] = []
+        lengths = [np.empty(0, np.int64)]
+        for chunk in _chunks(text, CHUNK_BYTES):
+            framed = self._encode_chunk(chunk, fast)
+            ids.append(framed[0])
+            lengths.append(framed[1])
+            del framed
+        encoded = Encoded(_joined(ids, self.dtype), np.concatenate(lengths), path)
+        assert len(encoded.lengths) == len(text) and int(encoded.lengths.sum()) == len(encoded.ids)
+        return encoded
 
-    def _choose(self, text: pl.Series) -> tuple[bool, str]:
-        """Whether the fast library may encode `text`, and the reason in words."""
-        fast, why_not = self._fast
-        if fast is None:
-            return False, f"tokenizers (gigatoken cannot read this tokenizer: {why_not})"
-        sample = _sample(text, list(self._definition[1]))
-        fast_ids, fast_offsets = _encode_fast(fast, sample)
-        slow_ids, slow_offsets = _encode_slow(self._slow, sample)
-        if np.array_equal(fast_offsets, slow_offsets) and np.array_equal(fast_ids, slow_ids):
-            return True, f"gigatoken (ids equal on {len(sample)} pieces of the text)"
-        return False, "tokenizers (gigatoken gives other ids on a sample of the text)"
+    def _choose(self, text: pl.Series) -> tuple[Any, str]:
+        """gigatoken's tokenizer where it may encode `text`, else None; and the reason in words."""
+        fast, path = self._fast
+        if fast is not None and not self._equal(fast, sample(text, self.check)):
+            return None, "tokenizers (gigatoken gives other ids on a sample of the text)"
+        return fast, path
 
-    def _encode_chunk(self, text: pl.Series, fast: bool) -> tuple[np.ndarray, np.ndarray]:
-        content, offsets = _encode_fast(self._fast[0], text) if fast else _encode_slow(self._slow, text)
+    def _equal(self, fast: Any, text: pl.Series) -> bool:
+        fast_ids, fast_offsets = encode_fast(fast, text)
+        slow_ids, slow_offsets = _encode_slow(self._slow, text)
+        return np.array_equal(fast_offsets, slow_offsets) and np.array_equal(fast_ids, slow_ids)
+
+    def _encode_chunk(self, text: pl.Series, fast: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Framed ids and lengths; documents that gigatoken could read otherwise go to tokenizers."""
+        slow = np.ones(len(text), np.bool_)
+        if fast is not None:
+            slow = text.str.contains(NORMALIZED_OTHERWISE).to_numpy() if self._normalizes else ~slow
+        encoded = []
+        if slow.any():
+            encoded.append((slow, *_encode_slow(self._slow, text.filter(pl.Series(slow)))))
+        if not slow.all():
+            encoded.append((~slow, *encode_fast(fast, text.filter(pl.Series(~slow)))))
         bos = -1 if self.bos is None else self.bos
         eos = -1 if self.eos is None else self.eos
-        lengths = np.diff(offsets) + (bos >= 0) + (eos >= 0)
+        lengths = np.zeros(len(text), np.int64)
+        for rows, _, offsets in encoded:
+            lengths[rows] = np.diff(offsets) + (bos >= 0) + (eos >= 0)
+        starts = np.cumsum(lengths) - lengths
         ids = np.empty(int(lengths.sum()), self.dtype)
-        forbidden = np.zeros(self.vocabulary_size, np.bool_)
-        forbidden[list(self._definition[1].values())] = True
-        found = _frame(content, offsets, bos, eos, forbidden, ids)
-        assert found == 0, f"{self.folder}: text became special tokens {found} times"
+        for rows, content, offsets in encoded:
+            found = _frame(content, offsets, starts[rows], bos, eos, self._forbidden, ids)
+            assert found == 0, f"{self.folder}: text became special tokens {found} times"
         return ids, lengths
 
 
@@ -158,69 +202,11 @@ def _named(folder: Path, key: str) -> tuple[Path, str | None]:
     return folder, None
 
 
-def _plain_text(folder: Path, named: set[int | None]) -> tuple[str, dict[str, int]]:
-    """A tokenizer.json whose special tokens no text can match, and those tokens with their ids.
-
-    Both libraries look for special tokens in the text first; without the entries they cannot. Some models hold the
-    same strings in their vocabulary, where a whole-word look-up could still find them: there they get a name that is
-    made of private-use characters. The unknown token stays findable by the model alone.
-    """
-    definition = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    model = definition["model"]
-    added = definition.get("added_tokens") or []
-    special = {token["content"]: token["id"] for token in added if token["special"] or token["id"] in named}
-    vocabulary: Any = model["vocab"]
-    hidden = {token: f"\ue000special {id}\ue000" for token, id in special.items()}
-    if isinstance(vocabulary, dict):
-        special |= {token: id for token, id in vocabulary.items() if id in named}
-        hidden |= {token: f"\ue000special {id}\ue000" for token, id in special.items()}
-        model["vocab"] = {hidden.get(token, token): id for token, id in vocabulary.items()}
-    else:
-        model["vocab"] = [[hidden.get(token, token), score] for token, score in vocabulary]
-    if model.get("merges"):
-        model["merges"] = [merge for merge in model["merges"] if _result(merge) not in hidden]
-    unknown = model.get("unk_token")
-    if unknown in hidden:
-        model["unk_token"] = hidden[unknown]
-    if isinstance(model.get("unk_id"), int):
-        unknown = vocabulary[model["unk_id"]][0]
-    definition["added_tokens"] = [token for token in added if token["content"] not in special]
-    definition["post_processor"] = definition["truncation"] = definition["padding"] = None
-    special.pop(unknown, None)
-    return json.dumps(definition, ensure_ascii=False), special
-
-
-def _result(merge: Any) -> str:
-    """The token a merge makes; tokenizer.json writes it as "a b" or as ["a", "b"]."""
-    left, right = merge.split(" ") if isinstance(merge, str) else merge
-    return left + right
-
-
-def _gigatoken(definition: str) -> tuple[Any, str]:
-    """gigatoken's tokenizer, or None and why it cannot read the definition."""
-    import gigatoken
-
-    try:
-        return gigatoken.Tokenizer.from_json(definition), ""
-    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-        return None, (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _encode_fast(tokenizer: Any, text: pl.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Ids uint32 [tokens] and offsets int64 [documents + 1], from the Arrow buffers without a copy of the text."""
-    import awkward
-    import pyarrow as pa
-
-    column = text.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).cast(pa.large_string())
-    encoded = awkward.to_packed(tokenizer.encode_batch(awkward.from_arrow(column)))
-    return np.asarray(encoded.layout.content.data), np.asarray(encoded.layout.offsets.data)
-
-
-def _encode_slow(tokenizer: Tokenizer, text: pl.Series, batch: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-    """Ids uint32 [tokens] and offsets int64 [documents + 1], by tokenizers."""
+def _encode_slow(tokenizer: Tokenizer, text: pl.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Ids uint32 [tokens] and offsets int64 [documents + 1], by tokenizers, which uses a thread a core."""
     content, lengths = [], []
-    for start in range(0, len(text), batch):
-        documents = tokenizer.encode_batch_fast(text[start : start + batch].to_list(), add_special_tokens=False)
+    for batch in _chunks(text, BATCH_BYTES):
+        documents = tokenizer.encode_batch_fast(batch.to_list(), add_special_tokens=False)
         ids = [document.ids for document in documents]
         lengths += [len(document) for document in ids]
         content.append(np.fromiter(chain.from_iterable(ids), np.uint32, sum(map(len, ids))))
@@ -229,29 +215,38 @@ def _encode_slow(tokenizer: Tokenizer, text: pl.Series, batch: int = 1000) -> tu
     return np.concatenate(content) if content else np.empty(0, np.uint32), offsets
 
 
-def _chunks(text: pl.Series) -> list[pl.Series]:
-    """`text` in slices of about CHUNK_BYTES; a longer document stands alone."""
+def _chunks(text: pl.Series, size: int) -> list[pl.Series]:
+    """`text` in slices of about `size` bytes; a longer document stands alone."""
     if not len(text):
         return []
-    ends = text.str.len_bytes().cast(pl.Int64).cum_sum().to_numpy() // CHUNK_BYTES
+    ends = text.str.len_bytes().cast(pl.Int64).cum_sum().to_numpy() // size
     starts = np.flatnonzero(np.diff(ends, prepend=-1))
     return [text[int(a) : int(b)] for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
 
 
-def _sample(text: pl.Series, special: list[str]) -> pl.Series:
-    """Pieces of the text the two libraries are compared on, and every special token written as text."""
-    rows = np.unique(np.linspace(0, max(len(text) - 1, 0), SAMPLE_DOCUMENTS).astype(np.int64))
-    documents = text.gather(rows) if len(text) else text
-    probes = pl.Series([f"a{token} b {token}" for token in special] + [""], dtype=pl.String)
-    return pl.concat([documents.str.head(SAMPLE_CHARACTERS), documents.str.tail(SAMPLE_CHARACTERS), probes])
+def _joined(parts: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    """`parts` one after the other; each is let go as soon as it is copied, so nothing is held twice."""
+    if len(parts) == 1:
+        return parts[0]
+    joined = np.empty(sum(map(len, parts)), dtype)
+    at = 0
+    parts.reverse()
+    while parts:
+        part = parts.pop()
+        joined[at : at + len(part)] = part
+        at += len(part)
+    return joined
 
 
 @numba.njit(nogil=True, cache=True)
-def _frame(content, offsets, bos, eos, forbidden, out):  # type: ignore[no-untyped-def]
-    """Write every document with BOS and EOS (-1: none) around it into `out`; returns how many ids are forbidden."""
-    at = 0
+def _frame(content, offsets, starts, bos, eos, forbidden, out):  # type: ignore[no-untyped-def]
+    """Write document d with BOS and EOS (-1: none) around it at out[starts[d]]; returns how many ids are forbidden.
+
+    content: ids [tokens], offsets: [documents + 1], forbidden: bool [vocabulary], out: [tokens with marks].
+    """
     found = 0
     for document in range(offsets.size - 1):
+        at = starts[document]
         if bos >= 0:
             out[at] = bos
             at += 1
@@ -261,5 +256,4 @@ def _frame(content, offsets, bos, eos, forbidden, out):  # type: ignore[no-untyp
             at += 1
         if eos >= 0:
             out[at] = eos
-            at += 1
     return found

@@ -8,13 +8,14 @@ as they are. New merges rank behind the base's, so text is first cut exactly as 
 token fits: no document takes more tokens than it did. `add_tokens` has no such guarantee: it cuts text at the new token
 first, which breaks the tokens around it (tests/benchmarks/extend.py has both on the same text).
 
-GPT-2 + 2,000 tokens learned on 69 MB of biomedical text, measured on other documents (394 general ones):
+GPT-2 + 2,000 tokens learned on 50 MB of biomedical text, measured on other documents (394 general ones):
 
     continued merges                    domain -5.2 %, general -0.1 %, no general document longer, none unreachable
-    add_tokens, the same tokens         domain -0.5 %, general +1.8 %, 387 general documents longer
-    add_tokens, the costliest words     domain -5.8 %, general -0.2 %, 76 general documents longer
-    merges of a scratch BPE appended    domain -2.7 %, general -1.0 %, 698 tokens unreachable
+    add_tokens, the same tokens         domain -0.6 %, general +1.5 %, 385 general documents longer
+    add_tokens, the costliest words     domain -5.1 %, general +0.2 %, 262 general documents longer
+    merges of a scratch BPE appended    domain -2.7 %, general -1.0 %, 721 tokens unreachable
 
+A Unigram tokenizer gets scored pieces instead of merges, with the same promises (unigram.py).
 Not worth its rows on little text: a new row is an average at first, and is learned from the places where it is used.
 """
 
@@ -24,12 +25,16 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokenization import unigram
 from tokenization.merges import Limits, NewToken, Word, learn
 
 if TYPE_CHECKING:
     from tokenization.counting import Counts
+    from tokenization.cutting import CutText
     from tokenization.pretokens import Pretokens
 
+POOLS = ("domain", "replay")
+"""Text that new tokens are learned on, and general text, which they leave alone."""
 MIN_COUNT = 20
 """A new token stands at least this often in the domain text when it is learned."""
 
@@ -50,63 +55,87 @@ def extend(
     cannot be extended, by its model type.
     """
     from tokenization.counting import count
+    from tokenization.cutting import CutText
     from tokenization.folder import written_whole
     from tokenization.pretokens import Pretokens
 
     base = Pretokens(tokenizer_dir)
     check_extendable(base, tokenizer_dir)
-    domain, general = count(domain_texts), count(general_texts)
+    pools = {"domain": {"domain": count(domain_texts)}, "replay": {"general": count(general_texts)}}
+    text = CutText(base, pools)
     with written_whole(output_dir, ours="extension.json") as folder:
-        return extend_counted(base, tokenizer_dir, domain, general, new_tokens, max_general_share, folder, min_count)
+        return extend_counted(base, tokenizer_dir, pools, text, new_tokens, max_general_share, folder, min_count)[0]
 
 
 def extend_counted(
     base: "Pretokens",
     tokenizer_dir: str | Path,
-    domain: "Counts",
-    general: "Counts",
+    pools: "Mapping[str, Mapping[str, Counts]]",
+    text: "CutText",
     new_tokens: int,
     max_general_share: float,
     folder: Path,
     min_count: int = MIN_COUNT,
     name: str | None = None,
-) -> dict[str, Any]:
-    """`extend` for counted text, into a folder that exists; `name` is what extension.json calls the base."""
+) -> "tuple[dict[str, Any], Pretokens]":
+    """`extend` for the counted pools `domain` and `replay`, into a folder that exists.
+
+    `text` is the pools' text as `base` cuts it; `name` is what extension.json calls the base. Returns what
+    extension.json holds, and the extended tokenizer.
+    """
     from curate.files import write_json, write_text
     from tokenization.folder import copy_companions
-    from tokenization.pretokens import Pretokens, tokenizer_file
+    from tokenization.pretokens import Pretokens, sentencepiece_config, tokenizer_file
+    from tokenization.promises import check
 
-    words = _words(base, domain, general)
+    words = _words(base, text)
     before = _totals(words)
     limits = Limits(new_tokens, min_count, before["domain"], before["general"], max_general_share)
-    many = {pretoken: word for pretoken, word in words.items() if len(word.tokens) > 1}
-    learned, skipped = learn(list(many.values()), base.names, unmergeable(base), limits)
-    write_text(folder / "tokenizer.json", extended(base.description, learned))
-    copy_companions(tokenizer_file(tokenizer_dir).parent, folder)
-    uses = _uses(words, learned)
+    lengths = [len(word.tokens) for word in words.values()]
+    learned, skipped, written = _learn(base, words, limits)
+    write_text(folder / "tokenizer.json", written)
+    file = tokenizer_file(tokenizer_dir)
+    copy_companions(file.parent, folder)
+    if file.suffix == ".model":
+        write_json(folder / "tokenizer_config.json", sentencepiece_config(base.names.values()))
+    uses, after = _uses(words, learned), _totals(words)
+    new = Pretokens(folder, extends=base)
+    samples = [[text for counts in pools.get(pool, {}).values() for text in counts.sample] for pool in POOLS]
     extension = {
         "base": str(name or tokenizer_dir),
         "base_vocab": max(base.names) + 1,
         "new_tokens": [
             {
-                "id": new.id,
-                "token": new.token,
-                "parents": list(new.parents),
-                "count": new.count,
-                "uses": uses[new.id][0],
+                "id": one.id,
+                "token": one.token,
+                "parents": list(one.parents),
+                "count": one.count,
+                "uses": uses[one.id][0],
             }
-            for new in learned
+            for one in learned
         ],
         "asked": new_tokens,
         "min_count": min_count,
         "skipped_for_general": skipped,
         "tokens_before": before,
-        "tokens_after": _totals(words),
-        "general_share": sum(general for _, general in uses.values()) / max(1, _totals(words)["general"]),
-        "checks": check(base, Pretokens(folder, extends=base), words, learned, domain.sample, general.sample),
+        "tokens_after": after,
+        "general_share": sum(general for _, general in uses.values()) / max(1, after["general"]),
+        "checks": check(base, new, words, lengths, learned, samples[0], samples[1]),
     }
     write_json(folder / "extension.json", extension)
-    return extension
+    return extension, new
+
+
+def _learn(base: "Pretokens", words: dict[str, Word], limits: Limits) -> tuple[list[NewToken], int, str]:
+    """New tokens, candidates skipped, and the extended tokenizer.json; `words` are changed to their new tokens."""
+    many = {pretoken: word for pretoken, word in words.items() if len(word.tokens) > 1}
+    if base.description["model"].get("type") == "Unigram":
+        learned, skipped, tokens = unigram.learn_within(many, base.names, unmergeable(base), limits, base)
+        for word, after in zip(many.values(), tokens, strict=True):
+            word.tokens = after
+        return learned, skipped, unigram.extended(base.description, learned)
+    learned, skipped = learn(list(many.values()), base.names, unmergeable(base), limits)
+    return learned, skipped, extended(base.description, learned)
 
 
 def check_extendable(base: "Pretokens", where: str | Path) -> None:
@@ -115,8 +144,12 @@ def check_extendable(base: "Pretokens", where: str | Path) -> None:
 
     model = base.description["model"]
     problem = None
-    if model.get("type", "BPE") != "BPE":
-        problem = f"its model type is {model['type']}, which has no merges to continue"
+    kind = model.get("type", "BPE")
+    if kind == "Unigram":
+        if not marks_words(base.description):
+            problem = "its model type is Unigram, but it does not write spaces as SentencePiece does"
+    elif kind != "BPE":
+        problem = f"its model type is {kind}, which has neither merges to continue nor scores to compare"
     elif model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
         problem = "its model type is BPE with word-piece affixes (continuing_subword_prefix or end_of_word_suffix)"
     elif model.get("dropout"):
@@ -131,8 +164,9 @@ def check_extendable(base: "Pretokens", where: str | Path) -> None:
         problem = "its model type is SentencePiece BPE without byte fallback, so it loses text"
     if problem:
         raise ValueError(
-            f"{where}: the tokenizer cannot be extended: {problem}. Byte-level BPE (GPT-2, NeoX, Llama 3, Qwen) and "
-            "SentencePiece BPE with byte fallback (Llama 2, Mistral) can; for others set tokenizer.extend: never."
+            f"{where}: the tokenizer cannot be extended: {problem}. Byte-level BPE (GPT-2, NeoX, Llama 3, Qwen), "
+            "SentencePiece BPE with byte fallback (Llama 2, Mistral) and SentencePiece Unigram (T5, XLM-R) can; for "
+            "others set tokenizer.extend: never."
         )
 
 
@@ -146,6 +180,8 @@ def unmergeable(base: "Pretokens") -> frozenset[int]:
     ids = {added["id"] for added in base.description.get("added_tokens", [])}
     unknown = base.description["model"].get("unk_token")
     ids |= {index for index, token in base.names.items() if token == unknown}
+    if base.description["model"].get("unk_id") is not None:
+        ids.add(base.description["model"]["unk_id"])
     if not is_byte_level(base.description):
         ids |= {index for index, token in base.names.items() if is_byte_piece(token)}
     return frozenset(ids)
@@ -169,58 +205,10 @@ def extended(description: Mapping[str, Any], learned: Iterable[NewToken]) -> str
     return json.dumps(result, ensure_ascii=False, indent=1)
 
 
-def check(
-    base: "Pretokens",
-    new: "Pretokens",
-    words: Mapping[str, Word],
-    learned: list[NewToken],
-    domain_sample: list[str],
-    general_sample: list[str],
-) -> dict[str, int]:
-    """What was promised, counted on the new tokenizer itself; ValueError where it does not hold."""
-    moved = sum(new.names.get(index) != token for index, token in base.names.items())
-    unreachable = sum(new.tokens(one.token) != [one.id] for one in learned)
-    unexpected = sum(new.tokens(pretoken) != word.tokens for pretoken, word in words.items())
-    sample = [*general_sample, *domain_sample]
-    pairs = [
-        (before.ids, after.ids)
-        for before, after in zip(
-            base.tokenizer.encode_batch_fast(sample), new.tokenizer.encode_batch_fast(sample), strict=True
-        )
-    ]
-    longer = sum(len(after) > len(before) for before, after in pairs[: len(general_sample)])
-    altered = sum(_text(base, before) != _text(new, after) for before, after in pairs)
-    found = {
-        "old_ids_moved": moved,
-        "unreachable_tokens": unreachable,
-        "round_trip_failures": altered,
-        "longer_general_documents": longer,
-        "pretokens_not_as_learned": unexpected,
-        "documents_checked": len(pairs),
-        "pretokens_checked": len(words),
-    }
-    if moved or unreachable or unexpected or longer or altered:
-        raise ValueError(
-            f"the extended tokenizer does not keep what it promises ({found}), so it is not written: this base "
-            "tokenizer treats text in a way that is not known here. Set tokenizer.extend: never."
-        )
-    return found
-
-
-def _text(pretokens: "Pretokens", ids: list[int]) -> str:
-    """What `ids` read back as; without a decoder, the tokens as they are written."""
-    if pretokens.tokenizer.decoder is None:
-        return "".join(pretokens.names[index] for index in ids)
-    return pretokens.tokenizer.decode(ids, skip_special_tokens=False)
-
-
-def _words(base: "Pretokens", domain: "Counts", general: "Counts") -> dict[str, Word]:
-    in_domain, in_general = base.count(domain.chunks), base.count(general.chunks)
-    both = in_domain | in_general
-    return {
-        pretoken: Word(list(base.tokens(pretoken)), in_domain.get(pretoken, 0), in_general.get(pretoken, 0))
-        for pretoken in both
-    }
+def _words(base: "Pretokens", text: "CutText") -> dict[str, Word]:
+    pretokens, (domain, general) = text.pretokens, (text.pretoken_times(pool).tolist() for pool in POOLS)
+    rows = zip(pretokens, base.tokens_of(pretokens), domain, general, strict=True)
+    return {pretoken: Word(list(tokens), *times) for pretoken, tokens, *times in rows if any(times)}
 
 
 def _totals(words: Mapping[str, Word]) -> dict[str, int]:
@@ -268,20 +256,19 @@ def main(argv: list[str] | None = None) -> None:
         show(rebuild(request.run, request.tokenizer, request.settings))
         print(f"written to {request.run / 'tokenizer'}")
         return
-    from tokenization.counting import count, together
+    from tokenization.cutting import CutText
     from tokenization.folder import written_whole
     from tokenization.pretokens import Pretokens
 
     assert request.output is not None
-    base, settings = Pretokens(request.tokenizer), request.settings
+    base, settings, pools = Pretokens(request.tokenizer), request.settings, counts(request)
     check_extendable(base, request.tokenizer)
-    pools = {pool: together(sources.values()) for pool, sources in counts(request).items()}
     with written_whole(request.output, ours="extension.json") as folder:
-        extension = extend_counted(
+        extension, _ = extend_counted(
             base,
             request.tokenizer,
-            pools["domain"],
-            pools.get("replay", count([])),
+            pools,
+            CutText(base, pools),
             settings.new_tokens,
             settings.max_general_share,
             folder,

@@ -9,14 +9,16 @@ more. Works on counted chunks (see counting.py): its time grows with the differe
 """
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from tokenization.config import TokenizerConfig
 
 if TYPE_CHECKING:
-    import polars as pl
+    import numpy as np
 
     from tokenization.counting import Counts
+    from tokenization.cutting import CutText
     from tokenization.pretokens import Pretokens
 
 HEAVY = 4
@@ -31,58 +33,60 @@ WISHED_DOMAIN_TOKENS = 10_000_000_000
 """Domain tokens at which new rows are learned well; the key min_domain_tokens is the least, a tenth of it."""
 
 
-def analyse(pretokens: "Pretokens", pools: "Mapping[str, Mapping[str, Counts]]") -> dict[str, Any]:
+FERTILITY = "measure: fertility, Rust et al. 2021, arXiv 2012.15613"
+CONTINUED = "measure: continued words, Rust et al. 2021, arXiv 2012.15613"
+ROWS = "measure: training tokens, Dagan et al. 2024, arXiv 2402.01035, who change tokenizers from 50B on"
+"""Where each rule's measure is from."""
+
+
+def analyse(
+    pretokens: "Pretokens", pools: "Mapping[str, Mapping[str, Counts]]", text: "CutText | None" = None
+) -> dict[str, Any]:
     """Figures of each pool and source, and the most split terms of each pool. JSON types only.
 
+    `text` is the pools' text cut by this tokenizer or the one it extends, where that is at hand.
     {"vocabulary": n, "pools": {pool: {...figures, "most_split": [...], "sources": {source: figures}}}}
     """
-    cuts = Cuts(pretokens)
+    from tokenization.cutting import CutText
+
+    cut = Cuts(pretokens, text or CutText(pretokens, pools))
     return {
         "vocabulary": max(pretokens.names) + 1,
-        "pools": {pool: _pool_figures(cuts, sources) for pool, sources in pools.items()},
+        "pools": {pool: _pool_figures(cut, pool, sources) for pool, sources in pools.items()},
     }
 
 
 class Cuts:
-    """How a tokenizer cuts chunks and terms; each string is cut once, however many sources hold it."""
+    """How many tokens a tokenizer makes of each chunk and term of a text."""
 
-    def __init__(self, pretokens: "Pretokens") -> None:
-        self.pretokens = pretokens
-        self._partial = partial_characters(pretokens)
-        self._seen: dict[str, tuple[int, int]] = {}
-        self._lengths: dict[str, tuple[int, int]] = {}
+    def __init__(self, pretokens: "Pretokens", text: "CutText") -> None:
+        import numpy as np
 
-    def of(self, strings: "pl.Series") -> "pl.DataFrame":
-        """`tokens` and `partial` (tokens that are a part of a character), a row for each of `strings`."""
-        import polars as pl
-
-        rows = [self._seen.get(string) or self._cut(string) for string in strings.to_list()]
-        return pl.DataFrame(rows, schema={"tokens": pl.Int64, "partial": pl.Int64}, orient="row")
-
-    def _cut(self, string: str) -> tuple[int, int]:
-        tokens = partial = 0
-        for pretoken in self.pretokens.split(string):
-            found = self._lengths.get(pretoken) or self._length(pretoken)
-            tokens += found[0]
-            partial += found[1]
-        self._seen[string] = tokens, partial
-        return tokens, partial
-
-    def _length(self, pretoken: str) -> tuple[int, int]:
-        tokens = self.pretokens.tokens(pretoken)
-        found = self._lengths[pretoken] = len(tokens), sum(token in self._partial for token in tokens)
-        return found
+        self.pretokens, self.text = pretokens, text
+        tokens = pretokens.tokens_of(text.pretokens)
+        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+        every = np.fromiter(chain.from_iterable(tokens), np.int64, lengths.sum())
+        partial = np.zeros(max(pretokens.names) + 1, np.int64)
+        partial[list(partial_characters(pretokens))] = 1
+        before = np.concatenate([[0], np.cumsum(partial[every])])
+        ends = np.cumsum(lengths)
+        self.tokens, self.term_tokens = text.sums(lengths)
+        """Tokens of each chunk [chunks] and of each term inside running text [terms]."""
+        self.partial, _ = text.sums(before[ends] - before[ends - lengths])
+        """Tokens of each chunk that are a part of a character [chunks]."""
 
 
-def _pool_figures(cuts: Cuts, sources: "Mapping[str, Counts]") -> dict[str, Any]:
-    import polars as pl
+def _pool_figures(cut: Cuts, pool: str, sources: "Mapping[str, Counts]") -> dict[str, Any]:
+    import numpy as np
 
-    terms_of = {source: terms(counts.chunks) for source, counts in sources.items()}
-    tallies = {source: _tally(cuts, counts, terms_of[source]) for source, counts in sources.items()}
-    every = pl.concat([*terms_of.values(), terms(_nothing())]).group_by("term").agg(pl.col("count").sum())
+    terms = {source: cut.text.term_times(cut.text.times[pool][source]) for source in sources}
+    tallies = {
+        source: _tally(cut, counts, cut.text.times[pool][source], terms[source]) for source, counts in sources.items()
+    }
+    every = sum(terms.values(), np.zeros(len(cut.text.terms), np.int64))
     return {
         **figures(list(tallies.values())),
-        "most_split": most_split(cuts, every.sort("term")),
+        "most_split": most_split(cut, every),
         "sources": {source: figures([tally]) for source, tally in tallies.items()},
     }
 
@@ -105,59 +109,39 @@ def figures(tallies: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _tally(cuts: Cuts, counts: "Counts", counted_terms: "pl.DataFrame") -> dict[str, Any]:
+def _tally(cut: Cuts, counts: "Counts", times: "np.ndarray", term_times: "np.ndarray") -> dict[str, Any]:
     """What is counted of one source: the keys of ADDED, and `lengths`, the number of terms of 0, 1, 2, ... tokens."""
+    import numpy as np
+
+    # Sums of float64 are exact below 2**53.
+    lengths = np.bincount(np.minimum(cut.term_tokens, LONGEST), term_times, LONGEST + 1)
+    return {
+        "documents": counts.documents,
+        "bytes": counts.bytes,
+        "characters": counts.characters,
+        "tokens": int(cut.tokens @ times),
+        "partial": int(cut.partial @ times),
+        "words": int(cut.text.words @ times),
+        "lengths": [int(times) for times in lengths],
+    }
+
+
+def most_split(cut: Cuts, times: "np.ndarray") -> list[dict[str, Any]]:
+    """The heavily split terms that cost most: by the tokens saved if each were one token, ties by the term.
+
+    `times` says how often each term of the text stands in it [terms].
+    """
     import polars as pl
 
-    chunks = counts.chunks.with_columns(cuts.of(counts.chunks["chunk"]))
-    words = pl.col("chunk").str.count_matches(r"\S+").cast(pl.Int64)
-    sums = chunks.select(
-        (pl.col(name) if isinstance(name, str) else name).dot(pl.col("count").cast(pl.Int64)).alias(key)
-        for key, name in (("tokens", "tokens"), ("partial", "partial"), ("words", words))
-    ).row(0, named=True)
-    lengths = [0] * (LONGEST + 1)
-    found = counted_terms.with_columns(cuts.of(" " + counted_terms["term"]))
-    for length, times in found.group_by("tokens").agg(pl.col("count").sum()).iter_rows():
-        lengths[min(length, LONGEST)] += times
-    size = {"documents": counts.documents, "bytes": counts.bytes, "characters": counts.characters}
-    return {**size, **{key: value or 0 for key, value in sums.items()}, "lengths": lengths}
-
-
-def terms(chunks: "pl.DataFrame") -> "pl.DataFrame":
-    """`term` and `count` from counted chunks: words without surrounding punctuation that hold a letter, sorted."""
-    import polars as pl
-
-    return (
-        chunks.lazy()
-        .select(pl.col("chunk").str.extract_all(r"\S+"), pl.col("count"))
-        .explode("chunk")
-        .select(term=pl.col("chunk").str.replace_all(r"^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$", ""), count=pl.col("count"))
-        .filter(pl.col("term").str.contains(r"\p{L}"))
-        .group_by("term")
-        .agg(pl.col("count").sum())
-        .sort("term")
-        .collect()
-    )
-
-
-def most_split(cuts: Cuts, counted: "pl.DataFrame") -> list[dict[str, Any]]:
-    """The heavily split terms that cost most: by the tokens saved if each were one token, ties by the term."""
-    import polars as pl
-
-    saved = (pl.col("tokens") - 1) * pl.col("count").cast(pl.Int64)
-    heavy = counted.with_columns(cuts.of(" " + counted["term"])).filter(pl.col("tokens") >= HEAVY)
+    counted = pl.DataFrame({"term": cut.text.terms, "count": times, "tokens": cut.term_tokens})
+    heavy = counted.filter((pl.col("tokens") >= HEAVY) & (pl.col("count") > 0))
+    saved = (pl.col("tokens") - 1) * pl.col("count")
     found = heavy.with_columns(saved=saved).sort("saved", "term", descending=[True, False]).head(MOST_SPLIT)
-    encode, readable = cuts.pretokens.encode, cuts.pretokens.readable
+    encode, readable = cut.pretokens.encode, cut.pretokens.readable
     return [
         {"term": term, "count": count, "tokens": tokens, "pieces": readable(encode(f" {term}"))}
         for term, count, tokens in found.select("term", "count", "tokens").iter_rows()
     ]
-
-
-def _nothing() -> "pl.DataFrame":
-    from tokenization.counting import count
-
-    return count([]).chunks
 
 
 def partial_characters(pretokens: "Pretokens") -> set[int]:
@@ -173,21 +157,31 @@ def partial_characters(pretokens: "Pretokens") -> set[int]:
 
 
 def worth_extending(analysis: Mapping[str, Any], config: TokenizerConfig) -> tuple[bool, list[str]]:
-    """Whether the published rules speak for new tokens, and a sentence for each rule."""
+    """Whether the published rules speak for new tokens, and a sentence with its source for each rule.
+
+    A rule is a measure from the literature with a threshold of practice, which is a key.
+    """
     domain = analysis["pools"]["domain"]
     rules: list[tuple[bool, str]] = []
     if limit := config.min_fertility:
         held = domain["fertility"] > limit
         found = f"{domain['fertility']:.2f} tokens per domain word"
-        rules.append((held, f"{found}, {'above' if held else 'not above'} {limit:g} (tokenizer.min_fertility)"))
+        rules.append(
+            (held, f"{found}, {'above' if held else 'not above'} {limit:g} (tokenizer.min_fertility); {FERTILITY}")
+        )
     if limit := config.min_heavily_split:
         held = domain["heavily_split"] > limit
         found = f"{domain['heavily_split']:.1%} of domain terms take {HEAVY} tokens or more"
-        rules.append((held, f"{found}, {'above' if held else 'not above'} {limit:.1%} (tokenizer.min_heavily_split)"))
+        rules.append(
+            (
+                held,
+                f"{found}, {'above' if held else 'not above'} {limit:.1%} (tokenizer.min_heavily_split); {CONTINUED}",
+            )
+        )
     if least := config.min_domain_tokens:
         held = domain["tokens"] >= least
         found = f"{domain['tokens']:,} domain tokens to learn new rows from"
-        reason = f"{found}, {'at least' if held else 'fewer than'} {least:,} (tokenizer.min_domain_tokens)"
+        reason = f"{found}, {'at least' if held else 'fewer than'} {least:,} (tokenizer.min_domain_tokens); {ROWS}"
         if held and domain["tokens"] < WISHED_DOMAIN_TOKENS:
             reason += f"; {WISHED_DOMAIN_TOKENS:,} would be better"
         rules.append((held, reason))

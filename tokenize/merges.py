@@ -34,7 +34,8 @@ class NewToken:
 
     id: int
     token: str
-    parents: Pair
+    parents: tuple[int, ...]
+    """The tokens it joins: two, or for a Unigram piece all of the base's."""
     count: int
     """Times the pair stood in domain text when it was merged."""
 

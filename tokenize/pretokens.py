@@ -11,7 +11,6 @@ are for choosing new tokens, and what they are chosen for does not contain such 
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise
@@ -19,37 +18,75 @@ from pathlib import Path
 from typing import Any
 from unicodedata import category
 
-import polars as pl
 from tokenizers import Tokenizer
 
 MARK = "▁"
 """SentencePiece's word mark, which stands for a space."""
+BLOCK = 50_000
+"""Pre-tokens looked up at a time."""
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 def tokenizer_file(folder: str | Path) -> Path:
-    """The tokenizer.json of a Hugging Face folder (or the file itself). Raises ValueError where there is none."""
+    """The tokenizer.json of a Hugging Face folder, or the file itself, which may be SentencePiece's *.model.
+
+    Raises ValueError where there is none.
+    """
     path = Path(folder)
     file = path if path.is_file() else path / "tokenizer.json"
     if not file.is_file():
         raise ValueError(
-            f"{file}: is not there, and a tokenizer is read from this file only. Other forms are turned into it by "
-            "transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
+            f"{file}: is not there, and a tokenizer is read from it or from a SentencePiece BPE file (--tokenizer "
+            "FILE.model). Other forms are turned into it by transformers: "
+            "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)."
         )
     return file
 
 
 def read(folder: str | Path) -> tuple[dict[str, Any], Tokenizer]:
-    """A tokenizer.json as plain values and as a tokenizer. Raises ValueError where it cannot be read."""
+    """A tokenizer.json, or a SentencePiece BPE model file (*.model), as plain values and as a tokenizer.
+
+    Raises ValueError where it cannot be read.
+    """
     file = tokenizer_file(folder)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = from_sentencepiece(file) if file.suffix == ".model" else file.read_text(encoding="utf-8")
         description, tokenizer = json.loads(text), Tokenizer.from_str(text)
     except Exception as error:  # tokenizers raises plain Exception
         raise ValueError(f"{file}: cannot be read as a tokenizer ({error}).") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return description, tokenizer
+
+
+def from_sentencepiece(file: Path) -> str:
+    """The tokenizer.json of a SentencePiece BPE model with byte fallback (Llama 2, Mistral): the same ids and text.
+
+    Raises ValueError for a model of another kind.
+    """
+    from gigatoken._load.sentencepiece import sentencepiece_to_tokenizer_json
+
+    description = json.loads(sentencepiece_to_tokenizer_json(file.read_bytes()))
+    steps = [
+        {"type": "Replace", "pattern": {"String": MARK}, "content": " "},
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+    ]
+    if any(step["type"] == "Prepend" for step in parts_of(description["normalizer"])):
+        steps.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
+    description["decoder"] = {"type": "Sequence", "decoders": steps}
+    return json.dumps(description, ensure_ascii=False)
+
+
+def sentencepiece_config(tokens: Iterable[str]) -> dict[str, Any]:
+    """The tokenizer_config.json of a SentencePiece file: its special tokens, under SentencePiece's usual names."""
+    usual = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    held = set(tokens) & set(usual.values())
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **{role: token for role, token in usual.items() if token in held},
+        "clean_up_tokenization_spaces": False,
+    }
 
 
 def parts_of(component: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -90,7 +127,8 @@ class Pretokens:
         self.names = {index: token for token, index in self.tokenizer.get_vocab(with_added_tokens=True).items()}
         """Token id -> the token as tokenizer.json writes it, added tokens included."""
         self._marked = marks_words(self.description)
-        self._joined = _joined_kinds(self.description, self.names.values()) if self._marked else frozenset()
+        self.joined = _joined_kinds(self.description, self.names.values()) if self._marked else frozenset()
+        """Pairs of kinds of character that a piece holds side by side."""
         self._splits: dict[str, list[str]] = extends._splits if extends else {}
         self._tokens: dict[str, list[int]] = {}
 
@@ -119,8 +157,8 @@ class Pretokens:
         return [word for piece in pieces for word in self._cut_between_kinds(piece)]
 
     def _cut_between_kinds(self, text: str) -> list[str]:
-        kinds = [_kind(character) for character in text]
-        cuts = [k for k in range(1, len(text)) if (kinds[k - 1], kinds[k]) not in self._joined]
+        kinds = [kind_of(character) for character in text]
+        cuts = [k for k in range(1, len(text)) if (kinds[k - 1], kinds[k]) not in self.joined]
         return [text[start:end] for start, end in pairwise([0, *cuts, len(text)]) if end > start]
 
     def tokens(self, pretoken: str) -> list[int]:
@@ -135,13 +173,15 @@ class Pretokens:
         """The token ids of a chunk inside running text."""
         return [token for pretoken in self.split(chunk) for token in self.tokens(pretoken)]
 
-    def count(self, chunks: pl.DataFrame) -> dict[str, int]:
-        """How often each pre-token stands in counted chunks (`chunk`, `count`)."""
-        counts: dict[str, int] = defaultdict(int)
-        for chunk, times in zip(chunks["chunk"].to_list(), chunks["count"].to_list(), strict=True):
-            for pretoken in self.split(chunk):
-                counts[pretoken] += times
-        return counts
+    def tokens_of(self, pretokens: list[str]) -> list[list[int]]:
+        """The token ids of many pre-tokens, in parallel."""
+        new = [pretoken for pretoken in pretokens if pretoken not in self._tokens]
+        model = Tokenizer(self.tokenizer.model)
+        for start in range(0, len(new), BLOCK):
+            block = new[start : start + BLOCK]
+            for pretoken, encoding in zip(block, model.encode_batch_fast(block), strict=True):
+                self._tokens[pretoken] = encoding.ids
+        return [self._tokens[pretoken] for pretoken in pretokens]
 
     def readable(self, tokens: Iterable[int]) -> list[str]:
         """Tokens as text; bytes that are no whole character are written \\xNN."""
@@ -156,13 +196,13 @@ def _joined_kinds(description: dict[str, Any], tokens: Iterable[str]) -> frozens
     special = {added["content"] for added in description.get("added_tokens", [])}
     special.add(str(description["model"].get("unk_token")))
     pieces = [token for token in tokens if token not in special and not is_byte_piece(token)]
-    pairs = {(_kind(left), _kind(right)) for piece in pieces for left, right in pairwise(piece)}
+    pairs = {(kind_of(left), kind_of(right)) for piece in pieces for left, right in pairwise(piece)}
     return frozenset((left, right) for left, right in pairs if right != "mark" or left == "mark")
 
 
 @cache
-def _kind(character: str) -> str:
-    """mark, letter (with its combining signs), digit, number (as ² and Ⅳ) or other."""
+def kind_of(character: str) -> str:
+    """The kind of a character: mark, letter (with its combining signs), digit, number (as ² and Ⅳ) or other."""
     if character == MARK:
         return "mark"
     found = category(character)
@@ -174,6 +214,11 @@ def readable(token: str, description: dict[str, Any]) -> str:
     if is_byte_level(description):
         return token_bytes(token).decode("utf-8", errors="backslashreplace")
     return token.replace(MARK, " ")
+
+
+def byte_characters(text: str) -> str:
+    """Text as a byte-level tokenizer writes it: GPT-2's visible character for each byte."""
+    return text.encode().decode("latin-1").translate(_CHARACTER_OF)
 
 
 def token_bytes(token: str) -> bytes:
@@ -192,6 +237,7 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 _BYTE_OF = _byte_alphabet()
+_CHARACTER_OF = {byte: character for character, byte in _BYTE_OF.items()}
 NEVER_IN_TEXT = frozenset((0xC0, 0xC1, *range(0xF5, 0x100)))
 """Bytes that UTF-8 never uses."""
 ALPHABET = frozenset(character for character, byte in _BYTE_OF.items() if byte not in NEVER_IN_TEXT)

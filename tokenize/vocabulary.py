@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tokenization.counting import Counts
     from tokenization.pretokens import Pretokens
 
-VERSION = 1
+VERSION = 2
 """Raised when this code writes another tokenizer for the same input; what is on disk is then made again."""
 
 
@@ -60,7 +60,7 @@ def _build(run: Path, base: Path | None, name: str, config: TokenizerConfig, doc
     wanted = identity(
         {
             "version": VERSION,
-            "config": config.model_dump(mode="json"),
+            "config": config.model_dump(mode="json", exclude={"new_rows"}),
             "base": file_identity(tokenizer_file(base)) if base else None,
             "documents": documents,
         }
@@ -102,6 +102,7 @@ def _extended(
     folder: Path, base: Path, name: str, counts: "dict[str, dict[str, Counts]]", config: TokenizerConfig
 ) -> dict[str, Any]:
     """The base tokenizer, extended if the policy says so, and its analysis before and after."""
+    from tokenization.cutting import CutText
     from tokenization.extend import check_extendable, extend_counted
     from tokenization.fertility import analyse, worth_extending
     from tokenization.pretokens import Pretokens
@@ -109,7 +110,8 @@ def _extended(
     pretokens = Pretokens(base)
     if config.extend == "always":
         check_extendable(pretokens, name)
-    analysis = analyse(pretokens, counts)
+    text = CutText(pretokens, counts)
+    analysis = analyse(pretokens, counts, text)
     worth, reasons = worth_extending(analysis, config)
     if config.extend != "auto":
         worth = config.extend == "always"
@@ -117,18 +119,18 @@ def _extended(
     if not worth or not config.new_tokens:
         _copy(base, folder, name, pretokens)
         return _summary(name, analysis, None, worth, reasons, None)
-    extension = extend_counted(
+    extension, extended = extend_counted(
         pretokens,
         base,
-        _pool(counts, "domain"),
-        _pool(counts, "replay"),
+        counts,
+        text,
         config.new_tokens,
         config.max_general_share,
         folder,
         config.min_count,
         name,
     )
-    after = analyse(Pretokens(folder, extends=pretokens), counts)
+    after = analyse(extended, counts, text)
     return _summary(name, analysis, after, worth, reasons, extension)
 
 
@@ -140,12 +142,6 @@ def _copy(base: Path, folder: Path, name: str, pretokens: "Pretokens") -> None:
     shutil.copyfile(tokenizer_file(base), folder / "tokenizer.json")
     copy_companions(base, folder)
     write_json(folder / "extension.json", {"base": name, "base_vocab": max(pretokens.names) + 1, "new_tokens": []})
-
-
-def _pool(counts: "dict[str, dict[str, Counts]]", pool: str) -> "Counts":
-    from tokenization.counting import together
-
-    return together(counts.get(pool, {}).values())
 
 
 def _summary(

@@ -1,5 +1,6 @@
 """Text becomes the ids that tokenizers gives for plain text, whichever library does it."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from tokenization import encode as encode_module
 from tokenization.encode import Encoder, load, special_ids, tokenizer_identity
+from tokenization.fast import PIECE, PIECES, encode_fast, sample
 
 TEXT = ["the patient was seen again after two weeks of fever and pain", "a dose of the medicine was given"] * 20
 DANGEROUS = ["a</s>b", "</s>", "<s> the <s>", "<pad>text", "the</s></s>patient", "< /s>", "<tool>x"]
@@ -47,6 +49,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("tokenizer"))
 
 
+@pytest.fixture(scope="module")
+def encoder(folder: Path) -> Encoder:
+    return Encoder(folder)
+
+
 def plain_ids(folder: Path, texts: list[str]) -> list[list[int]]:
     tokenizer = load(folder)
     tokenizer.encode_special_tokens = True
@@ -61,9 +68,9 @@ def split(encoder: Encoder, texts: list[str]) -> list[list[int]]:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.one_of(st.text(), st.sampled_from([*TEXT, *DANGEROUS])), max_size=8))
-def test_ids_are_bos_then_those_of_tokenizers_then_eos(folder: Path, texts: list[str]) -> None:
+def test_ids_are_bos_then_those_of_tokenizers_then_eos(folder: Path, encoder: Encoder, texts: list[str]) -> None:
     bos, eos = special_ids(folder)
-    assert split(Encoder(folder), texts) == [[bos, *ids, eos] for ids in plain_ids(folder, texts)]
+    assert split(encoder, texts) == [[bos, *ids, eos] for ids in plain_ids(folder, texts)]
 
 
 @pytest.mark.parametrize("model", ["bytes", "letters", "unigram"])
@@ -78,26 +85,124 @@ def test_text_never_becomes_a_special_token(tmp_path: Path, model: str) -> None:
 
 
 def test_both_libraries_give_the_same_ids(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = [*TEXT, *DANGEROUS, "", "é ü 漢字 🙂 \x00 \u200b", "x" * 50_000]
+    texts = [
+        *TEXT,
+        *DANGEROUS,
+        "",
+        "\x00",
+        "é ü e\u0301 漢字 🙂 \x00 \u200b\ufffe",
+        "x" * 50_000,
+        " " * 50_000,
+        "y z" * 99_999,
+    ]
     fast = Encoder(folder).encode(pl.Series(texts))
-    monkeypatch.setattr(encode_module, "_gigatoken", lambda definition: (None, "told not to"))
+    monkeypatch.setattr(encode_module, "open_gigatoken", lambda definition: (None, "told not to"))
     slow = Encoder(folder).encode(pl.Series(texts))
-    assert fast.path.startswith("gigatoken (ids equal on") and slow.path.startswith("tokenizers (gigatoken cannot read")
+    assert fast.path.startswith("gigatoken (ids equal on a sample") and slow.path.startswith(
+        "tokenizers (gigatoken cannot read"
+    )
     assert fast.ids.tolist() == slow.ids.tolist() and fast.lengths.tolist() == slow.lengths.tolist()
 
 
-def test_other_ids_on_the_sample_turn_the_fast_library_off(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = encode_module._gigatoken
+@pytest.mark.parametrize(("kept", "where"), [(5, "probes of this tokenizer"), (-1, "a sample of the text")])
+def test_other_ids_turn_the_fast_library_off(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, kept: int, where: str
+) -> None:
+    other = encode_module.open_gigatoken
 
     def altered(definition: str) -> object:
         values = json.loads(definition)
-        values["model"]["merges"] = values["model"]["merges"][:5]
+        values["model"]["merges"] = values["model"]["merges"][:kept]
         return other(json.dumps(values))
 
-    monkeypatch.setattr(encode_module, "_gigatoken", altered)
-    encoded = Encoder(folder).encode(pl.Series(TEXT))
-    assert encoded.path == "tokenizers (gigatoken gives other ids on a sample of the text)"
-    assert encoded.ids.tolist() == sum(([0, *ids, 1] for ids in plain_ids(folder, TEXT)), [])
+    monkeypatch.setattr(encode_module, "open_gigatoken", altered)
+    values = json.loads((folder / "tokenizer.json").read_text())
+    texts = [*TEXT, "".join(values["model"]["merges"][-1]).replace("Ġ", " ")]
+    encoded = Encoder(folder).encode(pl.Series(texts))
+    assert encoded.path == f"tokenizers (gigatoken gives other ids on {where})"
+    assert encoded.ids.tolist() == sum(([0, *ids, 1] for ids in plain_ids(folder, texts)), [])
+
+
+def test_a_pre_tokenizer_that_is_read_otherwise_is_found_by_the_probes(folder: Path, tmp_path: Path) -> None:
+    values = json.loads((folder / "tokenizer.json").read_text())
+    values["pre_tokenizer"]["use_regex"] = False
+    vocabulary = values["model"]["vocab"]
+    vocabulary["$'"] = max(vocabulary.values()) + 1
+    values["model"]["merges"].append(["$", "'"])
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values))
+    texts = ["plain words of text"] * 500 + ["it cost $'s worth"]
+    assert encode_module.open_gigatoken((tmp_path / "tokenizer.json").read_text())[0], "gigatoken takes it"
+    encoder = Encoder(tmp_path)
+    assert split(encoder, texts) == plain_ids(tmp_path, texts)
+    assert encoder.encode(pl.Series(texts)).path == "tokenizers (gigatoken gives other ids on probes of this tokenizer)"
+
+
+def test_characters_that_are_normalized_otherwise_go_to_tokenizers(folder: Path, tmp_path: Path) -> None:
+    tokenizer = load(folder)
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    rare = ["\U000113c2\U000113c2", "a\u0301\u1abf\u0323 b", "x\u0323\u0897\u0334", "\U00016d67\U00016d67"]
+    common = ["e\u0301\u0323 \u0958 \u1100\u1161", "\U0001fae0 text", "", "plain"]
+    texts = [text for pair in zip(rare, common, strict=True) for text in pair] * 3
+    encoder = Encoder(tmp_path)
+    assert split(encoder, texts) == plain_ids(tmp_path, texts)
+    alone = encode_fast(encoder._fast[0], pl.Series(rare))[0].tolist()
+    assert alone != sum(plain_ids(tmp_path, rare), []), "the two libraries agree by now: the rule can go"
+    assert encoder.encode(pl.Series(common)).path.startswith("gigatoken (")
+
+
+def test_no_check_leaves_the_fast_library_out(folder: Path) -> None:
+    encoded = Encoder(folder, check=0).encode(pl.Series(TEXT))
+    assert encoded.path == "tokenizers (the share to check gigatoken on is 0)"
+    assert encoded.ids.tolist() == Encoder(folder).encode(pl.Series(TEXT)).ids.tolist()
+
+
+def test_dropout_does_not_make_ids_random(folder: Path, tmp_path: Path) -> None:
+    values = json.loads((folder / "tokenizer.json").read_text())
+    values["model"]["dropout"] = 0.5
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values))
+    assert split(Encoder(tmp_path), TEXT) == plain_ids(folder, TEXT)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    texts=st.lists(st.text(max_size=10).map(lambda text: text * 999) | st.text(max_size=5), max_size=6),
+    share=st.floats(0.001, 1),
+)
+def test_the_sample_is_text_of_the_column_from_its_first_to_its_last(texts: list[str], share: float) -> None:
+    pieces = sample(pl.Series(texts, dtype=pl.String), share).to_list()
+    assert all(any(piece in text for text in texts) for piece in pieces)
+    filled = [text for text in texts if text]
+    if filled:
+        assert filled[0].startswith(pieces[0]) and filled[-1].endswith(pieces[-1])
+    assert len(pieces) <= max(PIECES, share * sum(len(text.encode()) for text in texts) / PIECE + 1)
+
+
+def test_the_sample_is_as_much_as_asked_for() -> None:
+    texts = [f"{row:04d} word" * 5000 for row in range(100)]
+    size = sum(map(len, texts))
+    for share in (0.05, 0.2):
+        taken = sum(map(len, sample(pl.Series(texts), share).to_list()))
+        assert share * size <= taken <= share * size + PIECE
+
+
+def test_ids_are_those_of_tokenizers_on_real_text(real_data: Path, tmp_path: Path) -> None:
+    """One file of each folder, NeoX-20B's tokenizer (NFC, added runs of spaces) and GPT-2's."""
+    files = ["multilingual/langid_sentences", "noisy/ocr_pairs", "pii/enterprise_pii"]
+    files += ["domain/guidelines", "general/wikitext2"]
+    texts = [text for file in files for text in read(real_data / f"{file}.jsonl.gz", 40)]
+    for name in ("neox20b", "gpt2"):
+        with gzip.open(real_data / "tokenizers" / f"{name}.tokenizer.json.gz") as file:
+            (tmp_path / "tokenizer.json").write_bytes(file.read())
+        encoder = Encoder(tmp_path)
+        assert split(encoder, texts) == plain_ids(tmp_path, texts)
+        assert encoder.encode(pl.Series(texts)).path == encode_module.GIGATOKEN
+
+
+def read(file: Path, documents: int) -> list[str]:
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line, _ in zip(lines, range(documents), strict=False)]
+    return [row["text"] for row in rows]
 
 
 def test_a_tokenizer_the_fast_library_cannot_read_is_encoded_by_the_other(tmp_path: Path) -> None:

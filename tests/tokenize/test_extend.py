@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from tokenization.extend import extend
 from tokenization.merges import Limits, Word, learn, merged
+from tokenization.pretokens import Pretokens
 from tokenization.train import train
 
 SYLLABLES = "ka lo mi ren tas vor el ish don pra quo zi".split()
@@ -154,6 +155,8 @@ def test_transformers_reads_the_same_ids(extended: Path) -> None:
         open_tokenizer(extended).encode(DOMAIN[0], add_special_tokens=False).ids
     )
     assert (loaded.bos_token_id, loaded.eos_token_id) == (0, 1)
+    loaded.eos_token = "<|chat|>"
+    assert loaded(DOMAIN[0])["input_ids"][0] == 0, "another EOS must not lose BOS"
 
 
 @settings(max_examples=300, deadline=None)
@@ -300,21 +303,25 @@ def test_published_tokenizers_on_real_text(name: str, real_data: Path, tmp_path:
 
 
 def test_mistrals_sentencepiece_on_real_text(real_data: Path, tmp_path: Path) -> None:
-    from gigatoken._load.sentencepiece import sentencepiece_to_tokenizer_json
-
-    model = (real_data / "tokenizers" / "mistral_v3.sentencepiece.model").read_bytes()
-    (tmp_path / "mistral").mkdir()
-    described = sentencepiece_to_tokenizer_json(model)
-    text = described if isinstance(described, str) else described.decode()
-    (tmp_path / "mistral" / "tokenizer.json").write_text(text, encoding="utf-8")
+    model = real_data / "tokenizers" / "mistral_v3.sentencepiece.model"
     domain = read(real_data / "domain" / "abstracts.jsonl.gz", 1000)
     general = read(real_data / "general" / "gov_web.jsonl.gz", 100)
-    result = extend(tmp_path / "mistral", domain, general, 200, 0.01, tmp_path / "out")
+    result = extend(model, domain, general, 200, 0.01, tmp_path / "out")
     assert len(result["new_tokens"]) == 200 and result["general_share"] <= 0.01
-    old, new = open_tokenizer(tmp_path / "mistral"), open_tokenizer(tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())["bos_token"] == "<s>"
+    old, new = Pretokens(model).tokenizer, open_tokenizer(tmp_path / "out")
     assert result["tokens_after"]["domain"] == length(new, domain) < 0.95 * length(old, domain)
-    for one, other in zip(old.encode_batch_fast(general), new.encode_batch_fast(general), strict=True):
+    for text, one, other in zip(general, old.encode_batch_fast(general), new.encode_batch_fast(general), strict=True):
         assert len(other.ids) <= len(one.ids)
+        assert new.decode(other.ids) == old.decode(one.ids) == text
+
+
+def test_a_sentencepiece_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "words.model").write_bytes(
+        b"\x0a\x0c\x0a\x05<unk>\x15\x00\x00\x00\x00"
+    )  # one piece: Unigram by default
+    with pytest.raises(ValueError, match="words.model: cannot be read .*only BPE sentencepiece models"):
+        extend(tmp_path / "words.model", DOMAIN, GENERAL, 10, 0.01, tmp_path / "out")
 
 
 def test_torchtitans_test_tokenizer_is_refused(real_data: Path, tmp_path: Path) -> None:

@@ -5,17 +5,19 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from tokenization.config import TokenizerConfig
-from tokenization.counting import CHUNK, Counts, count, read_texts, together
-from tokenization.fertility import HEAVY, analyse, terms, worth_extending
+from tokenization.counting import CHUNK, Counts, count, read_texts
+from tokenization.cutting import LAST_SIMPLE, SIMPLE, Cut
+from tokenization.fertility import HEAVY, analyse, worth_extending
 from tokenization.pretokens import Pretokens
-from tokenization.train import train
+from tokenization.train import SPLIT, train
 
 COMMON = [
     "the cat sat on the mat. ",
@@ -25,6 +27,8 @@ COMMON = [
 TEXTS = [line * 5 for line in COMMON] + ["Immunohistochemistry of the cat (immunohistochemistry)."]
 WORD = re.compile("[^\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 """What stands between Unicode white space; Python's own split also cuts at U+001C to U+001F."""
+TERM = re.compile(r"[^\W\d_]+(?:['-]\w+)?")
+"""A term of these texts."""
 ANY_TEXT = st.text(st.sampled_from("ab  .\n\t,'é1("), max_size=40) | st.text(max_size=30)
 
 
@@ -48,7 +52,7 @@ def test_figures_are_those_of_the_documents(folder: Path) -> None:
     assert row["fertility"] == pytest.approx(tokens / words)
     assert row["characters_per_token"] == pytest.approx(sum(map(len, TEXTS)) / tokens)
     assert row["bytes_per_token"] == pytest.approx(sum(len(text.encode()) for text in TEXTS) / tokens)
-    assert sum(row["terms_by_tokens"].values()) == terms(count(TEXTS).chunks)["count"].sum()
+    assert sum(row["terms_by_tokens"].values()) == sum(map(len, map(TERM.findall, TEXTS)))
     json.dumps(row, allow_nan=False)
 
 
@@ -88,12 +92,6 @@ def test_parts_of_characters_are_counted(folder: Path) -> None:
 def test_no_text_gives_zeros(folder: Path) -> None:
     row = figures(folder, count([]))
     assert row["tokens"] == row["fertility"] == row["heavily_split"] == 0
-
-
-def test_counts_add_up() -> None:
-    parts = [count(TEXTS[:2]), count([pl.Series(TEXTS[2:])])]
-    assert together(parts).chunks.equals(count(TEXTS).chunks)
-    assert together(parts).bytes == sum(len(text.encode()) for text in TEXTS)
 
 
 def domain_row(fertility: float, split: float, tokens: int) -> dict:
@@ -156,3 +154,67 @@ def test_a_pool_is_the_sum_of_its_sources(folder: Path) -> None:
     pool = analyse(Pretokens(folder), {"domain": parts})["pools"]["domain"]
     whole = figures(folder, count(TEXTS))
     assert {**pool, "sources": None} == {**whole, "sources": None}
+
+
+@pytest.fixture(scope="module")
+def cutters(tmp_path_factory: pytest.TempPathFactory) -> list[Pretokens]:
+    """Tokenizers that cut text in all the ways there are: GPT-2's, Llama 3's, Qwen's, SentencePiece's two."""
+    alphabet = {character: index for index, character in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    split = pre_tokenizers.Split(Regex(SPLIT), behavior="isolated")
+    bytes_only = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    pieces = {
+        piece: index for index, piece in enumerate(["▁", "a", "b", "ab", "▁a", "é1", "..", "\n\n", "▁▁", "1a", "²"])
+    }
+    forms = [
+        (alphabet, None, pre_tokenizers.ByteLevel(add_prefix_space=False)),
+        (alphabet, None, pre_tokenizers.Sequence([split, bytes_only])),
+        (alphabet, normalizers.NFC(), pre_tokenizers.Sequence([split, bytes_only])),
+        (alphabet, None, pre_tokenizers.ByteLevel(add_prefix_space=True)),
+        (pieces, normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]), None),
+        (pieces, None, pre_tokenizers.Metaspace()),
+        (pieces, normalizers.NFKC(), pre_tokenizers.Metaspace()),
+    ]
+    found = []
+    for vocabulary, normalizer, pre_tokenizer in forms:
+        tokenizer = Tokenizer(models.BPE(vocabulary, []))
+        if normalizer:
+            tokenizer.normalizer = normalizer
+        if pre_tokenizer:
+            tokenizer.pre_tokenizer = pre_tokenizer
+        path = tmp_path_factory.mktemp("cutter") / "tokenizer.json"
+        tokenizer.save(str(path))
+        found.append(Pretokens(path))
+    return found
+
+
+SIMPLE_TEXT = st.text(st.sampled_from("ab1.'s \n\té²ª…’µß×-ABſ"), max_size=12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(strings=st.lists(SIMPLE_TEXT | st.text(max_size=10), max_size=6))
+def test_cutting_in_columns_is_cutting_one_by_one(cutters: list[Pretokens], strings: list[str]) -> None:
+    for pretokens in cutters:
+        cut = Cut(pretokens, pl.Series(strings, dtype=pl.String))
+        expected = [pretokens.split(string) for string in strings]
+        assert set(cut.pretokens) == {pretoken for pieces in expected for pretoken in pieces}
+        lengths = np.array([len(pretoken) for pretoken in cut.pretokens], np.int64)
+        assert cut.sums(lengths).tolist() == [sum(map(len, pieces)) for pieces in expected]
+        times = np.arange(1, len(strings) + 1)
+        spread = dict(zip(cut.pretokens, cut.spread(times).tolist(), strict=True))
+        for pretoken, count_of in spread.items():
+            assert count_of == sum(
+                number * pieces.count(pretoken) for number, pieces in zip(times, expected, strict=True)
+            )
+
+
+def test_every_simple_character_is_cut_alike(cutters: list[Pretokens]) -> None:
+    characters = [chr(point) for point in range(LAST_SIMPLE + 1) if re.match(SIMPLE, chr(point))]
+    strings = (
+        [f" a{one}" for one in characters] + [f" {one}b" for one in characters] + [f"'{one}1" for one in characters]
+    )
+    for pretokens in cutters:
+        cut = Cut(pretokens, pl.Series(strings))
+        expected = {pretoken for string in strings for pretoken in pretokens.split(string)}
+        assert set(cut.pretokens) == expected
+        lengths = np.array([len(pretoken) for pretoken in cut.pretokens], np.int64)
+        assert cut.sums(lengths).tolist() == [sum(map(len, pretokens.split(string))) for string in strings]

@@ -45,6 +45,7 @@ def render(run: Any) -> str:
     from eval.report_html import html, join
 
     curves, charts = report_training.training(run)
+    tokenizer, terms = report_mixture.tokenizer(run)
     sections = [
         ("scores", "Scores", report_training.scores(run)),
         ("training", "Training", curves),
@@ -52,7 +53,7 @@ def render(run: Any) -> str:
         ("dropped", "What was dropped", report_curation.dropped(run)),
         ("edited", "What was edited", report_curation.edited(run)),
         ("duplicates", "Near-duplicates", report_curation.duplicates(run)),
-        ("tokenizer", "Tokenizer", report_mixture.tokenizer(run)),
+        ("tokenizer", "Tokenizer", tokenizer),
         ("mixture", "Mixture", report_mixture.mixture(run)),
         ("provenance", "Made with", report_training.provenance(run)),
     ]
@@ -66,7 +67,7 @@ def render(run: Any) -> str:
         title=html("{}: Palimpsest report", run.pipeline.name),
         script_hashes=" ".join(_hash(text) for text in (plotly, script)),
         body=body,
-        charts=json.dumps(charts, allow_nan=False).replace("<", "\\u003c"),
+        charts=json.dumps({**charts, **terms}, allow_nan=False).replace("<", "\\u003c"),
         plotly=plotly,
         script=script,
     )

@@ -32,6 +32,24 @@ def training(steps: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> 
     return charts
 
 
+def terms_by_tokens(pools: dict[str, Any], extended: dict[str, Any] | None) -> dict[str, Any]:
+    """Share of each pool's terms that take 1, 2, ... tokens; the last number counts all longer terms too."""
+    drawn = [(pool, pool if pool == "domain" else "general", figures) for pool, figures in pools.items()]
+    if extended:
+        drawn = [(f"{pool}, base", "plain", figures) for pool, _, figures in drawn if pool == "domain"] + [
+            (f"{pool}, extended", colour, extended[pool]) for pool, colour, _ in drawn
+        ]
+    lines = []
+    for name, colour, figures in drawn:
+        times = figures["terms_by_tokens"]
+        whole = sum(times.values()) or 1
+        lines.append((name, colour, [int(length) for length in times], [count / whole for count in times.values()]))
+    longest = max(length for line in lines for length in line[2])
+    chart = figure(lines, "share of terms", x=f"tokens in a term ({longest}: {longest} or more)")
+    chart["layout"]["xaxis"]["dtick"] = 1
+    return chart
+
+
 def figure(
     lines: list[Line], unit: str, zero: bool = False, span: list[float] | None = None, x: str = "step"
 ) -> dict[str, Any]:

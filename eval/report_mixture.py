@@ -4,6 +4,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from eval.report_charts import terms_by_tokens
 from eval.report_data import Run
 from eval.report_html import EMPTY, Figure, count, html, join, missing, percent, section, share, table
 
@@ -13,8 +14,11 @@ NEW_TOKENS = 60
 """New tokens shown."""
 
 
-def tokenizer(run: Run) -> Markup:
-    """Fertility before and after, the rules that decided, the most split terms, the new tokens."""
+def tokenizer(run: Run) -> tuple[Markup, dict[str, Any]]:
+    """Fertility before and after, the rules that decided, the most split terms, the new tokens; and the figures shown.
+
+    The figures are by name: how many terms take 1, 2, ... tokens.
+    """
     about = (
         "How many tokens the base tokenizer needs for a word (fertility) and how many domain terms it breaks into four "
         "pieces or more; where tokens were added, the same afterwards. Fewer tokens make training and use cheaper."
@@ -22,7 +26,7 @@ def tokenizer(run: Run) -> Markup:
     title = "Tokenizer"
     if not run.fertility:
         none = missing("The tokenizer has not been analysed.", "python -m curate.run")
-        return section("tokenizer", title, about, none)
+        return section("tokenizer", title, about, none), {}
     before, after = run.fertility["pools"], run.fertility.get("extended")
     rows = []
     for pool, figures in before.items():
@@ -31,7 +35,12 @@ def tokenizer(run: Run) -> Markup:
             rows.append((pool, "extended", *_figures(after[pool])))
     headings = ("pool", "tokenizer", "tokens", "tokens per word", "bytes per token", "terms split in 4 or more")
     body = table(headings, rows, range(2, 6))
-    return section("tokenizer", title, about, _decision(run), body, _most_split(before, bool(after)), _new_tokens(run))
+    charts = {"Terms by number of tokens": terms_by_tokens(before, after)}
+    drawn = join(
+        html('<div class="chart"><h3>{0}</h3><div class="plot" data-chart="{0}"></div></div>', name) for name in charts
+    )
+    parts = (body, html('<div class="charts">{}</div>', drawn), _most_split(before, bool(after)), _new_tokens(run))
+    return section("tokenizer", title, about, _decision(run), *parts), charts
 
 
 def _figures(figures: dict[str, Any]) -> tuple[Figure, ...]:

@@ -1,37 +1,46 @@
 """Packing: which pieces of which documents stand in which row.
 
-Best-fit-decreasing in windows of 65,536 documents (the packing of arXiv 2404.10830): the longest piece first, each
-into the fullest row that still has space for it. Only a document longer than a row is cut: into pieces of exactly a row
-and a remainder. Every token gets exactly one place.
+`best_fit` is best-fit-decreasing in windows (the packing of arXiv 2404.10830) under a limit on rows. The longest piece
+goes first, each into the fullest row that still has space for it; a document longer than a row is cut into pieces of
+exactly a row and a remainder. The limit is as many rows as leave one place in a thousand free (PADDING), at least as
+many as the tokens need. Only where it is reached is a piece that fits nowhere cut too, into the row with most space:
+remainders of cut documents wait until last, so that as few further documents as possible are cut. So of any lengths
+at any seq_len at most 0.1 % is padding, not counting the last row's remainder (less than a row a source).
 
-1M documents with log-normal lengths, rows of 4096: 0.07 s of processor time on a busy core, padding 0.007 %. The
-fullest row that fits is found in a bitmap over free space with a summary of its words, so a piece costs the same
-whatever seq_len is. Where most documents are a little longer than half a row, no two fit together and best fit leaves
-what they leave: choose a seq_len well above the common document length (PubMed abstracts in rows of 512 leave 10 %
-padding, in rows of 1024 0.4 %).
+`concat` puts the documents one after the other and ends a row wherever it is full: only the last row has padding, and a
+document is cut wherever a row ends.
+
+Either way every token gets exactly one place, and a piece that does not begin its document says where it continues it.
+tests/benchmarks/packing.py measures seconds, padding and documents cut beside the peers.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numba
 import numpy as np
-from numba.cpython.unsafe.numbers import trailing_zeros
+from numba.cpython.unsafe.numbers import leading_zeros, trailing_zeros
 
 WINDOW = 65_536
-"""Documents packed together; a row never mixes two windows."""
+"""Documents packed together, or more where they make fewer than PADDING rows; a row never mixes two windows."""
+PADDING = 1000
+"""One place in so many may be padding before documents are cut to fill it."""
+METHODS = ("best_fit", "concat")
 
 
 @dataclass(frozen=True)
 class Packing:
     """Rows of segments: row r holds the segments [row_offsets[r], row_offsets[r + 1]), padding after the last."""
 
+    method: str
+    """best_fit or concat"""
     seq_len: int
     row_offsets: np.ndarray
     """int64 [rows + 1]"""
     documents: np.ndarray
-    """int64 [segments]: index of the document"""
+    """int32 [segments]: index of the document"""
     starts: np.ndarray
-    """int64 [segments]: the segment's first token within its document; above 0 it continues the document"""
+    """int32 [segments]: the segment's first token within its document; above 0 it continues the document"""
     lengths: np.ndarray
     """int32 [segments]: tokens"""
 
@@ -39,122 +48,194 @@ class Packing:
     def rows(self) -> int:
         return len(self.row_offsets) - 1
 
+    @cached_property
+    def cut(self) -> int:
+        """Documents in more than one piece."""
+        return len(np.unique(self.documents[self.starts > 0]))
 
-def pack(lengths: np.ndarray, seq_len: int) -> Packing:
+
+def pack(lengths: np.ndarray, seq_len: int, method: str = "best_fit") -> Packing:
     """Place documents of `lengths` tokens (int64 [documents]) into rows of `seq_len` tokens.
 
     Documents without tokens get no place. The answer depends on nothing but the arguments.
     """
-    row_offsets, documents, starts, sizes, fullest = _pack(lengths, seq_len, WINDOW)
-    assert fullest <= seq_len and int(sizes.sum()) == int(lengths.sum()), "every token has one place"
-    return Packing(seq_len, row_offsets, documents, starts, sizes)
+    assert method in METHODS and (not len(lengths) or lengths.max() < 1 << 31) and len(lengths) < 1 << 31
+    if method == "concat":
+        arrays = _concat(lengths, seq_len)
+    else:
+        bounds, pieces = _windows(lengths, seq_len, WINDOW, PADDING)
+        arrays = _pack(lengths, seq_len, bounds, pieces, PADDING)
+    packing = Packing(method, seq_len, *arrays)
+    assert _fullest(packing.row_offsets, packing.lengths) <= seq_len
+    assert int(packing.lengths.sum()) == int(lengths.sum()), "every token has one place"
+    return packing
 
 
 @numba.njit(nogil=True, cache=True)
-def _pack(lengths, seq_len, window):  # type: ignore[no-untyped-def]
+def by_document(documents, starts, lengths, tokens):  # type: ignore[no-untyped-def]
+    """Segments sorted by document and start, whatever rows they stand in.
+
+    Returns `order` (int64 [segments]), `offsets` (int64 [documents + 1]: those of document d are order[offsets[d]] to
+    order[offsets[d + 1] - 1]) and the first document whose segments do not cover each of its `tokens` exactly once,
+    -1 where all do. Segments of documents that are not there must have been left out before.
+    """
+    offsets = np.zeros(tokens.size + 1, np.int64)
+    for document in documents:
+        offsets[document + 1] += 1
+    for document in range(tokens.size):
+        offsets[document + 1] += offsets[document]
+    order = np.empty(documents.size, np.int64)
+    place = offsets[:-1].copy()
+    for segment in range(documents.size):
+        order[place[documents[segment]]] = segment
+        place[documents[segment]] += 1
+    wrong = -1
+    for document in range(tokens.size):
+        own = order[offsets[document] : offsets[document + 1]]
+        if own.size > 1:
+            own[:] = own[np.argsort(starts[own], kind="mergesort")]
+        end = 0
+        for segment in own:
+            if starts[segment] != end or lengths[segment] <= 0:
+                break
+            end += lengths[segment]
+        else:
+            if end == tokens[document]:
+                continue
+        if wrong < 0:
+            wrong = document
+    return order, offsets, wrong
+
+
+@numba.njit(nogil=True, cache=True)
+def _fullest(row_offsets, lengths):  # type: ignore[no-untyped-def]
+    """Tokens of the row that has most."""
+    most = 0
+    for row in range(row_offsets.size - 1):
+        most = max(most, lengths[row_offsets[row] : row_offsets[row + 1]].sum())
+    return most
+
+
+@numba.njit(nogil=True, cache=True)
+def _concat(lengths, seq_len):  # type: ignore[no-untyped-def]
+    """The fields of Packing for documents one after the other."""
+    tokens = lengths.sum()
+    rows = (tokens + seq_len - 1) // seq_len
+    row_offsets = np.empty(rows + 1, np.int64)
+    documents = np.empty(lengths.size + rows, np.int32)
+    starts = np.empty(lengths.size + rows, np.int32)
+    sizes = np.empty(lengths.size + rows, np.int32)
+    row = 0
+    segment = 0
+    space = 0  # left in the row before `row`
+    for document in range(lengths.size):
+        start = 0
+        while start < lengths[document]:
+            if not space:
+                row_offsets[row] = segment
+                row += 1
+                space = seq_len
+            size = min(space, lengths[document] - start)
+            documents[segment], starts[segment], sizes[segment] = document, start, size
+            segment += 1
+            start += size
+            space -= size
+    row_offsets[rows] = segment
+    return row_offsets, documents[:segment], starts[:segment], sizes[:segment]
+
+
+@numba.njit(nogil=True, cache=True)
+def _windows(lengths, seq_len, window, padding):  # type: ignore[no-untyped-def]
+    """Where each window begins, and how many pieces and rows each can have at most: int64 [windows + 1], [windows].
+
+    With `padding` rows of text in a window, one row in as many is a whole one that may be opened.
+    """
+    bounds = [0]
+    pieces = [0]
+    tokens = 0
+    for document in range(lengths.size):
+        length = lengths[document]
+        tokens += length
+        if length > seq_len:
+            pieces[-1] += (length + seq_len - 1) // seq_len
+        elif length:  # nearly all documents: spared the division
+            pieces[-1] += 1
+        if document + 1 - bounds[-1] >= window and tokens >= padding * seq_len:
+            bounds.append(document + 1)
+            pieces.append(0)
+            tokens = 0
+    if bounds[-1] == lengths.size and len(bounds) > 1:
+        pieces.pop()
+    else:
+        bounds.append(lengths.size)
+    return np.array(bounds), np.array(pieces)
+
+
+@numba.njit(nogil=True, cache=True)
+def _pack(lengths, seq_len, bounds, pieces_of, padding):  # type: ignore[no-untyped-def]
     """Pack window after window, in scratch memory that is used again and so stays in the processor's cache.
 
-    Returns the fields of Packing and the tokens of the fullest row.
+    Returns the fields of Packing.
     """
-    count, most = _count(lengths, seq_len, window)
-    row_offsets = np.zeros(count + 1, np.int64)
-    documents = np.empty(count, np.int64)
-    starts = np.empty(count, np.int64)
-    sizes = np.empty(count, np.int32)
-    cut_documents = np.empty(most, np.int64)
-    cut_starts = np.empty(most, np.int64)
-    cut_sizes = np.empty(most, np.int32)
-    row_of, order, below = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32)
-    place, fill = np.empty(most, np.int64), np.empty(most, np.int64)
+    limits = np.empty(pieces_of.size, np.int64)
+    for window in range(limits.size):
+        limits[window] = _limit(lengths[bounds[window] : bounds[window + 1]].sum(), seq_len, padding)
+    # A cut fills a row, so no window has more cuts than rows. Memory that is not written is not taken.
+    count = pieces_of.sum() + limits.sum()
+    row_offsets = np.zeros(limits.sum() + 1, np.int64)
+    documents, starts, sizes = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int32)
+    most, most_rows = (pieces_of + limits).max(), limits.max()
+    piece_documents, piece_starts, piece_sizes = (
+        np.empty(most, np.int32),
+        np.empty(most, np.int32),
+        np.empty(most, np.int32),
+    )
+    row_of, order = np.empty(most, np.int32), np.empty(most, np.int32)
+    below, place = np.empty(most_rows, np.int32), np.empty(most_rows, np.int64)
     rows = 0
     segments = 0
-    fullest = 0
-    for first in range(0, lengths.size, window):
-        pieces = _cut(lengths, first, min(first + window, lengths.size), seq_len, cut_documents, cut_starts, cut_sizes)
-        _sort_longest_first(cut_sizes[:pieces], seq_len, order)
-        more = _best_fit(cut_sizes, order[:pieces], seq_len, below, row_of)
-        fill[:more] = 0
-        for piece in range(pieces):
-            row_offsets[rows + 1 + row_of[piece]] += 1
-            fill[row_of[piece]] += cut_sizes[piece]
+    for window in range(limits.size):
+        piece = (piece_documents, piece_starts, piece_sizes)
+        pieces = _cut(lengths, bounds[window], bounds[window + 1], seq_len, piece)
+        _sort_longest_first(piece_sizes[:pieces], seq_len, order)
+        more, pieces = _best_fit(piece, order[:pieces], seq_len, limits[window], below, row_of)
+        counts = row_offsets[rows + 1 : rows + 1 + more]
+        for index in range(pieces):
+            counts[row_of[index]] += 1
         for row in range(more):
             place[row] = segments
-            segments += row_offsets[rows + 1 + row]
-            row_offsets[rows + 1 + row] = segments
-            fullest = max(fullest, fill[row])
-        for piece in range(pieces):
-            at = place[row_of[piece]]
-            place[row_of[piece]] += 1
-            documents[at] = cut_documents[piece]
-            starts[at] = cut_starts[piece]
-            sizes[at] = cut_sizes[piece]
+            segments += counts[row]
+            counts[row] = segments
+        for index in range(pieces):
+            at = place[row_of[index]]
+            place[row_of[index]] += 1
+            documents[at] = piece_documents[index]
+            starts[at] = piece_starts[index]
+            sizes[at] = piece_sizes[index]
         rows += more
-    assert segments == count
-    return row_offsets[: rows + 1].copy(), documents, starts, sizes, fullest
+    return row_offsets[: rows + 1], documents[:segments], starts[:segments], sizes[:segments]
 
 
 @numba.njit(nogil=True, cache=True)
-def _count(lengths, seq_len, window):  # type: ignore[no-untyped-def]
-    """Pieces of at most `seq_len` tokens: in all, and in the window that has most."""
-    count = 0
-    most = 0
-    for first in range(0, lengths.size, window):
-        before = count
-        for document in range(first, min(first + window, lengths.size)):
-            length = lengths[document]
-            if length > seq_len:
-                count += (length + seq_len - 1) // seq_len
-            elif length:  # nearly all documents: spared the division
-                count += 1
-        most = max(most, count - before)
-    return count, most
+def _limit(tokens, seq_len, padding):  # type: ignore[no-untyped-def]
+    """Most rows that `tokens` may take: 1 / `padding` of their places free, or what they need if that is more."""
+    return max((tokens + seq_len - 1) // seq_len, tokens * padding // (seq_len * (padding - 1)))
 
 
 @numba.njit(nogil=True, cache=True)
-def _cut(lengths, first, last, seq_len, documents, starts, sizes):  # type: ignore[no-untyped-def]
+def _cut(lengths, first, last, seq_len, piece):  # type: ignore[no-untyped-def]
     """Write the pieces of the documents [first, last) in their order; returns how many."""
-    piece = 0
+    documents, starts, sizes = piece
+    index = 0
     for document in range(first, last):
         start = 0
         while start < lengths[document]:
-            documents[piece] = document
-            starts[piece] = start
-            sizes[piece] = min(seq_len, lengths[document] - start)
-            piece += 1
+            documents[index] = document
+            starts[index] = start
+            sizes[index] = min(seq_len, lengths[document] - start)
+            index += 1
             start += seq_len
-    return piece
-
-
-@numba.njit(nogil=True, cache=True)
-def _best_fit(sizes, order, seq_len, below, row_of):  # type: ignore[no-untyped-def]
-    """Write the row of every piece; returns how many rows. Rows with equal free space are a stack linked by `below`."""
-    top = np.full(seq_len + 1, -1, np.int32)
-    spaces = np.zeros((seq_len >> 6) + 1, np.uint64)  # bit f: some row has f tokens free
-    words = np.zeros((seq_len >> 12) + 1, np.uint64)  # bit w: spaces[w] is not 0
-    one = np.uint64(1)
-    rows = 0
-    for piece in order:
-        size = sizes[piece]
-        free = _smallest_from(spaces, words, size)
-        if free < 0:
-            row = rows
-            rows += 1
-            free = seq_len
-        else:
-            row = top[free]
-            top[free] = below[row]
-            if top[free] < 0:
-                spaces[free >> 6] ^= one << np.uint64(free & 63)
-                if not spaces[free >> 6]:
-                    words[free >> 12] ^= one << np.uint64((free >> 6) & 63)
-        row_of[piece] = row
-        left = free - size
-        if left > 0:
-            below[row] = top[left]
-            top[left] = row
-            spaces[left >> 6] |= one << np.uint64(left & 63)
-            words[left >> 12] |= one << np.uint64((left >> 6) & 63)
-    return rows
+    return index
 
 
 @numba.njit(nogil=True, cache=True)
@@ -172,6 +253,83 @@ def _sort_longest_first(sizes, seq_len, order):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, cache=True)
+def _best_fit(piece, order, seq_len, limit, below, row_of):  # type: ignore[no-untyped-def]
+    """Write the row of every piece, in at most `limit` rows; returns how many rows and, with those cut off, pieces.
+
+    Rows with equal free space are a stack linked by `below`; bitmaps tell which free spaces there are.
+    """
+    documents, starts, sizes = piece
+    top = np.full(seq_len + 1, -1, np.int32)
+    spaces = np.zeros((seq_len >> 6) + 1, np.uint64)  # bit f: some row has f tokens free
+    words = np.zeros((seq_len >> 12) + 1, np.uint64)  # bit w: spaces[w] is not 0
+    rows, pieces = 0, order.size
+    row, free, before = (
+        -1,
+        0,
+        -1,
+    )  # the row in hand: what it has left is less than any other row with space for `before`
+    met = False
+    for turn in range(order.size):
+        index = order[turn]
+        if sizes[index] != before or free < before:
+            _give(top, below, spaces, words, free, row)
+            free = _smallest_from(spaces, words, sizes[index])
+            if free < 0 and rows == limit and not met:
+                met = True
+                _remainders_last(order[turn:], starts)
+                index = order[turn]
+                free = _smallest_from(spaces, words, sizes[index])
+            while free < 0 and rows == limit:  # its head fills the row with most space
+                free = _largest(spaces, words)
+                documents[pieces], starts[pieces], sizes[pieces] = documents[index], starts[index], free
+                row_of[pieces] = _take(top, below, spaces, words, free)
+                pieces += 1
+                starts[index] += free
+                sizes[index] -= free
+                free = _smallest_from(spaces, words, sizes[index])
+            if free < 0:
+                row, free = rows, seq_len
+                rows += 1
+            else:
+                row = _take(top, below, spaces, words, free)
+        before = sizes[index]
+        row_of[index] = row
+        free -= before
+    return rows, pieces
+
+
+@numba.njit(nogil=True, cache=True)
+def _remainders_last(order, starts):  # type: ignore[no-untyped-def]
+    """Put pieces of documents that are cut already after the whole ones, each in the order they have."""
+    cut = order[starts[order] > 0]
+    whole = order[starts[order] == 0]
+    order[: whole.size] = whole
+    order[whole.size :] = cut
+
+
+@numba.njit(inline="always")
+def _take(top, below, spaces, words, free):  # type: ignore[no-untyped-def]
+    """Remove and return a row that has `free` tokens free."""
+    row = top[free]
+    top[free] = below[row]
+    if top[free] < 0:
+        spaces[free >> 6] ^= np.uint64(1) << np.uint64(free & 63)
+        if not spaces[free >> 6]:
+            words[free >> 12] ^= np.uint64(1) << np.uint64((free >> 6) & 63)
+    return row
+
+
+@numba.njit(inline="always")
+def _give(top, below, spaces, words, free, row):  # type: ignore[no-untyped-def]
+    """Remember that `row` has `free` tokens free."""
+    if free > 0:
+        below[row] = top[free]
+        top[free] = row
+        spaces[free >> 6] |= np.uint64(1) << np.uint64(free & 63)
+        words[free >> 12] |= np.uint64(1) << np.uint64((free >> 6) & 63)
+
+
+@numba.njit(nogil=True, cache=True)
 def _smallest_from(spaces, words, first):  # type: ignore[no-untyped-def]
     """The smallest set bit of `spaces` at or above `first`, or -1; `words` tells which of its words are not 0."""
     word = first >> 6
@@ -186,4 +344,14 @@ def _smallest_from(spaces, words, first):  # type: ignore[no-untyped-def]
         if value:
             word = (group << 6) + trailing_zeros(value)
             return (word << 6) + trailing_zeros(spaces[word])
+    return -1
+
+
+@numba.njit(nogil=True, cache=True)
+def _largest(spaces, words):  # type: ignore[no-untyped-def]
+    """The largest set bit of `spaces`, which has one."""
+    for group in range(words.size - 1, -1, -1):
+        if words[group]:
+            word = (group << 6) + 63 - leading_zeros(words[group])
+            return (word << 6) + 63 - leading_zeros(spaces[word])
     return -1

@@ -3,37 +3,49 @@
 The answer is a pure function of (plan, g): no state, no index arrays, the same at every world size, and as quick at
 step 1e9 as at step 0 (0.1 to 0.2 us a row).
 
-Which source: positions are dealt out through a binary tree whose leaves are the sources. A node that has been given
-n rows has passed round(n * left / (left + right)) of them to its left child and the rest to its right (nested
-rounding in integers, so nothing drifts at any position). Pools part at the root, so
+Which shares: `schedule` has knots by step, `changes` has changes by row; mix.schedule makes pieces of them, from a
+global row to the next piece's, in each of which the shares are constant. A global batch lies in one piece, unless a
+change begins inside it. The piece of g is found by binary search.
 
-- a pool's rows are within one row of its share in any run of consecutive rows (a global batch, a rank's slice of it,
-  a micro-batch), and after any number of rows the error is at most half a row;
-- inside a pool, sources are dealt by their numbers of rows, so that they run out together: each time the pool is used
-  up, every source has been used up exactly. In between a source is less than 1.7 rows from its share of the pool's
-  rows, for any number of sources (`Plan.error_bounds` has the figure of this plan; mix.tree has the reason). One row
-  in every run of rows, as for pools, is not to be had: by A. S. Fraenkel's conjecture on balanced sequences no order
-  of three or more sources is that even, but for a few weights.
+Which source: positions are dealt out through a binary tree whose leaves are the sources. A node that has been given m
+rows in a piece has passed floor(x + m * left / (left + right)) of them to its left child and the rest to its right; x
+is what earlier pieces left over of a row, 1/2 at the start, as an exact fraction (mix.tree). So what has been passed
+left since row 0 is always the sum of its parts over all pieces, rounded to the nearest row, and nothing drifts at any
+position, through any number of pieces. Pools part at the root, so
+
+- of two pools, each one's rows are within one row of its share in any run of consecutive rows (a global batch, a rank's
+  slice of it, a micro-batch), and after any number of rows the error is at most half a row;
+- inside a pool, sources are dealt by their weights: by their numbers of rows where nothing else is asked for, so that
+  they run out together: each time the pool is used up, every source has been used up exactly. In between, where its
+  weights are constant, a source is less than 1.7 rows from its share of the pool's rows, for any number of sources
+  (`Plan.error_bounds` has the figure of this plan; mix.tree has the reason). One row in every run of rows, as for
+  pools, is not to be had: by A. S. Fraenkel's conjecture on balanced sequences no order of three or more sources is
+  that even, but for a few weights.
 
 Which row: the n-th row taken from a source of R rows is row permutation(n mod R) of epoch n div R, where the
 permutation is a Feistel network over the bits of R, walked until it lands below R (Black and Rogaway 2002, cycle
-walking), with a key made of seed, pool, source and epoch. A source's order does not change when others come or go.
+walking), with a key made of seed, pool, source and epoch. A source's order does not change when others come or go, or
+when shares change. The network runs backwards as well, so `Plan.places` finds the positions of a row.
 """
 
-from dataclasses import asdict, dataclass
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 
 from curate.files import identity, read_json
-from mix.tree import Leaf, Node, count, deal_tree, error_bounds, table
+from mix import deal, tree
+from mix.schedule import Change, Knot, Piece, Shares, expand, within
 
 ORDER = 1
 """Raised when this module deals rows out in another order than before: plans made before are then other plans."""
+LAST = 1 << 62
+"""Positions are below this."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +68,13 @@ class Source:
     tokens: int
     documents: int
     cut: int
-    """Documents longer than a row, so cut into pieces."""
+    """Documents that stand in more than one piece."""
     shards: tuple[ShardFile, ...]
 
 
 @dataclass(frozen=True)
 class Pool:
-    """A pool and its share of all rows."""
+    """A pool and its share of all rows at step 0."""
 
     name: str
     share: Fraction
@@ -94,6 +106,22 @@ class Plan:
     tokenizer: str
     vocabulary_size: int
     pools: tuple[Pool, ...]
+    schedule: tuple[Knot, ...] = ()
+    """Shares by step, steps rising. By default the pools' shares throughout, sources by their numbers of rows."""
+    global_batch: int | None = None
+    """Rows of a step, which a schedule of more than one knot counts in; None where the shares are constant."""
+    changes: tuple[Change, ...] = ()
+    """Changes made while training (`with_change`), by row."""
+
+    def __post_init__(self) -> None:
+        if not self.schedule:
+            weights = tuple(tuple(source.rows for source in pool.sources) for pool in self.pools)
+            knot = Knot(0, Shares(tuple(pool.share for pool in self.pools), weights))
+            object.__setattr__(self, "schedule", (knot,))
+        first = self.schedule[0].shares
+        assert first.pools == tuple(pool.share for pool in self.pools)
+        assert [len(weights) for weights in first.sources] == [len(pool.sources) for pool in self.pools]
+        assert len(self.schedule) == 1 or self.global_batch
 
     @cached_property
     def sources(self) -> tuple[tuple[Pool, Source], ...]:
@@ -106,56 +134,145 @@ class Plan:
         return identity({"order": ORDER, **self.to_json()})
 
     @cached_property
+    def pieces(self) -> list[Piece]:
+        """The shares by global row."""
+        return expand(self.schedule, self.global_batch or 1, self.changes)
+
+    @cached_property
+    def base(self) -> "Plan":
+        """The plan as mix.build made it, without changes."""
+        return replace(self, changes=())
+
+    @cached_property
     def error_bounds(self) -> list[float]:
         """Most rows by which each source can be away from its share of its pool's rows, at any position."""
-        bounds = [Fraction(0)] * len(self.sources)
-        for pool_share, leaves in self._leaves:
-            for source, bound in error_bounds(deal_tree([(pool_share, leaves)])).items():
-                bounds[source] = bound
-        return [float(bound) for bound in bounds]
+        bounds = self._tree.error_bounds(self.pieces)
+        return [bounds.get(source, 0.0) for source in range(len(self.sources))]
 
     @cached_property
-    def _leaves(self) -> list[tuple[Fraction, list[Leaf]]]:
-        """The pools that have a share, with their sources that have rows."""
-        leaves: dict[str, list[Leaf]] = {pool.name: [] for pool in self.pools}
-        for index, (pool, source) in enumerate(self.sources):
-            if source.rows:
-                leaves[pool.name].append(Leaf(index, source.rows))
-        return [(pool.share, leaves[pool.name]) for pool in self.pools if pool.share]
+    def _tree(self) -> tree.Tree:
+        """Changes have no part in its shape, so they leave the order before them as it was."""
+        return tree.plant(self.schedule, [[source.rows for source in pool.sources] for pool in self.pools])
 
     @cached_property
-    def _tree(self) -> Node | Leaf:
-        return deal_tree(self._leaves)
+    def _tables(self) -> tree.Tables:
+        return tree.tabulate(self._tree, self.pieces, len(self.sources))
 
     @cached_property
-    def _tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What the kernel reads: the tree, the rows of each source, the key of each source."""
+    def _sizes(self) -> np.ndarray:
+        """int64 [sources]: rows of each."""
+        return np.array([source.rows for _, source in self.sources], np.int64)
+
+    @cached_property
+    def _keys(self) -> np.ndarray:
+        """uint64 [sources]: the key of each one's permutations."""
         keys = [int(identity([self.seed, pool.name, source.name]), 16) for pool, source in self.sources]
-        rows = [source.rows for _, source in self.sources]
-        return table(self._tree), np.array(rows, np.int64), np.array(keys, np.uint64)
+        return np.array(keys, np.uint64)
 
     def rows(self, first: int, count: int) -> Rows:
         """The rows at the global positions [first, first + count)."""
-        assert 0 <= first and first + count < 1 << 62
+        assert 0 <= first and first + count < LAST
         found = Rows(*(np.empty(count, np.int64) for _ in range(3)))
-        _deal(*self._tables, first, found.source, found.row, found.epoch)
+        tables = self._tables
+        where = (tables.first_row, tables.children, tables.numbers, tables.taken)
+        deal.deal(*where, self._sizes, self._keys, first, found.source, found.row, found.epoch)
         return found
 
     def taken(self, rows: int) -> list[int]:
         """How many of the first `rows` rows each source gives."""
-        counts = [0] * len(self.sources)
-        count(self._tree, rows, counts)
-        return counts
+        tables = self._tables
+        piece = bisect_right(tables.first_row, rows) - 1
+        more = rows - int(tables.first_row[piece])
+        counts, _ = tree.deal(tables.children, tables.numbers[piece], more, len(self.sources))
+        return [count + before for count, before in zip(counts, tables.taken[piece].tolist(), strict=True)]
+
+    def asked(self, rows: int) -> list[Fraction]:
+        """What the shares ask each source to give of the first `rows` rows, exactly; `taken` rounds it."""
+        wanted = [Fraction(0)] * len(self.sources)
+        for count, shares in within(self.pieces, rows):
+            parts = [
+                count * share * weight / (sum(weights) or 1)
+                for share, weights in zip(shares.pools, shares.sources, strict=True)
+                for weight in weights
+            ]
+            wanted = [before + part for before, part in zip(wanted, parts, strict=True)]
+        return wanted
+
+    def places(self, source: int, row: int, rows: int) -> list[int]:
+        """All global positions below `rows` where row `row` of a source (index into `sources`) stands, rising.
+
+        One for each epoch of the source that gets as far as the row.
+        """
+        size = int(self._sizes[source])
+        assert 0 <= row < size and 0 <= rows < LAST
+        given = self.taken(rows)[source]
+        within = deal.places_in_epochs(row, size, self._keys[source], -(-given // size)).tolist()
+        wanted = [epoch * size + place for epoch, place in enumerate(within)]
+        return [
+            bisect_right(range(rows), nth, key=lambda position: self.taken(position + 1)[source])
+            for nth in wanted
+            if nth < given
+        ]
+
+    def with_change(self, first_row: int, shares: Mapping[str, Fraction | float | str]) -> "Plan":
+        """This plan up to `first_row`; from there on the pools have `shares` (pool -> share), constant.
+
+        Bit for bit the same order before `first_row`. Inside the pools the weights stay as they are at that row. Can be
+        called again, for the same row (the later call holds) or for a later one.
+
+        A training run that changes the ratio keeps mixture.json as it is and has the changes in its journal. Whoever
+        trains has to
+
+        1. write the event {"event": "ratio", "step": s, "first_row": r, "shares": {"domain": "7/10", ...}} to disk, r
+           at or after the end of the last batch asked for (prefetched ones included; a multiple of the global batch
+           keeps every batch under one set of shares), before a row from r on is asked for;
+        2. keep {"rows": rows consumed, "plan": plan.base.identity} in the checkpoint;
+        3. on resume read mixture.json, refuse another base identity, and call `with_change` for every event of the
+           journal in its order, also for those after the checkpoint: their steps are done again as they were
+           first done. A monitor must not judge again a step that has its event; at another world size it might judge
+           otherwise.
+
+        Raises ValueError where a pool is unknown, left out or has no rows, where the shares are not 1 together, or
+        where `first_row` lies before an earlier change.
+        """
+        assert first_row >= 0
+        names = [pool.name for pool in self.pools]
+        parts = {pool: share(part) for pool, part in shares.items()}
+        told = f"change of shares at row {first_row:,} to {', '.join(f'{name} {part}' for name, part in parts.items())}"
+        if set(parts) != set(names):
+            raise ValueError(f"{told}: the plan's pools are {', '.join(names)}. Give the share of each of them.")
+        if sum(parts.values()) != 1 or min(parts.values()) < 0 or max(p.denominator for p in parts.values()) >= 1 << 31:
+            raise ValueError(f"{told}: shares are from 0 to 1, together 1, with 9 decimals at most.")
+        for pool in self.pools:
+            if parts[pool.name] and not pool.rows:
+                raise ValueError(f"{told}: the pool {pool.name} has no rows, so it can have no share.")
+        if first_row < (self.changes[-1].first_row if self.changes else 0):
+            raise ValueError(f"{told}: lies before an earlier change, at row {self.changes[-1].first_row:,}.")
+        earlier = [change for change in self.changes if change.first_row < first_row]
+        return replace(self, changes=(*earlier, Change(first_row, tuple(parts[name] for name in names))))
 
     def to_json(self) -> dict[str, Any]:
         """The plan as it stands in mixture.json."""
-        shares = {pool.name: str(pool.share) for pool in self.pools}
+        names = [pool.name for pool in self.pools]
+        schedule = [
+            {
+                "step": knot.step,
+                "shares": _named(names, map(str, knot.shares.pools)),
+                "weights": _named(names, map(list, knot.shares.sources)),
+            }
+            for knot in self.schedule
+        ]
+        changes = [
+            {"first_row": change.first_row, "shares": _named(names, map(str, change.pools))} for change in self.changes
+        ]
         return {
             "seed": self.seed,
             "seq_len": self.seq_len,
             "tokenizer": self.tokenizer,
             "vocabulary_size": self.vocabulary_size,
-            "schedule": [{"first_row": 0, "shares": shares}],
+            "schedule": schedule,
+            "global_batch": self.global_batch,
+            "changes": changes,
             "pools": {pool.name: [asdict(source) for source in pool.sources] for pool in self.pools},
         }
 
@@ -166,7 +283,7 @@ def read_plan(path: str | Path) -> Plan:
     try:
         plan = _from_json(values["plan"])
         found = values["identity"]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ValueError(
             f"{path}: is not a mixture plan ({type(error).__name__}: {error}), so the order of rows is not known. "
             "Run mix.build again."
@@ -180,72 +297,31 @@ def read_plan(path: str | Path) -> Plan:
     return plan
 
 
-def share(number: float) -> Fraction:
+def share(number: float | Fraction | str) -> Fraction:
     """A share as written in the pipeline file, exactly: 0.8 is 4/5."""
     return Fraction(str(number))
 
 
+def _named(names: list[str], values: Any) -> dict[str, Any]:
+    return dict(zip(names, values, strict=True))
+
+
 def _from_json(values: dict[str, Any]) -> Plan:
-    (piece,) = values["schedule"]
+    names = list(values["pools"])
+    knots = []
+    for knot in values["schedule"]:
+        weights = tuple(tuple(knot["weights"][name]) for name in names)
+        knots.append(Knot(knot["step"], Shares(_shares(knot["shares"], names), weights)))
     pools = []
-    for name, sources in values["pools"].items():
-        sources = [{**source, "shards": tuple(ShardFile(**shard) for shard in source["shards"])} for source in sources]
-        pools.append(Pool(name, Fraction(piece["shares"][name]), tuple(Source(**source) for source in sources)))
-    return Plan(values["seed"], values["seq_len"], values["tokenizer"], values["vocabulary_size"], tuple(pools))
+    for name, part in zip(names, knots[0].shares.pools, strict=True):
+        sources = [
+            {**one, "shards": tuple(ShardFile(**shard) for shard in one["shards"])} for one in values["pools"][name]
+        ]
+        pools.append(Pool(name, part, tuple(Source(**source) for source in sources)))
+    changes = tuple(Change(one["first_row"], _shares(one["shares"], names)) for one in values["changes"])
+    head = (values["seed"], values["seq_len"], values["tokenizer"], values["vocabulary_size"])
+    return Plan(*head, tuple(pools), tuple(knots), values["global_batch"], changes)
 
 
-@numba.njit(nogil=True, cache=True)
-def _deal(tree, sizes, keys, first, source, row, epoch):  # type: ignore[no-untyped-def]
-    """Write source, row and epoch of the global positions from `first` on, as many as the arrays hold."""
-    for index in range(source.size):
-        given = first + index  # rows the node was given before this one
-        node = 0
-        while node >= 0:
-            left, goes_left = _passed_left(given, tree[node, 2], tree[node, 3])
-            given = left if goes_left else given - left
-            node = tree[node, 0] if goes_left else tree[node, 1]
-        found = -1 - node
-        size = sizes[found]
-        source[index] = found
-        epoch[index] = given // size
-        row[index] = _permuted(given % size, size, _mix(keys[found] ^ _mix(np.uint64(given // size))))
-
-
-@numba.njit(inline="always")
-def _passed_left(given, left_weight, weight):  # type: ignore[no-untyped-def]
-    """Node.passed_left(given), and whether the next row goes left; without overflow for weights below 2^31."""
-    cycles = given // weight
-    numerator = 2 * (given - cycles * weight) * left_weight + weight
-    more = numerator // (2 * weight)
-    return cycles * left_weight + more, numerator - more * 2 * weight + 2 * left_weight >= 2 * weight
-
-
-@numba.njit(nogil=True, cache=True)
-def _permuted(index, size, key):  # type: ignore[no-untyped-def]
-    """Where a keyed permutation of [0, size) takes `index`: 4 Feistel rounds, again until the result is below `size`.
-
-    The network permutes the numbers of 2 * half bits, at most four times `size`, so it is walked 4 times at most on
-    average.
-    """
-    half = np.uint64(1)
-    while np.uint64(1) << (np.uint64(2) * half) < np.uint64(size):
-        half += np.uint64(1)
-    mask = (np.uint64(1) << half) - np.uint64(1)
-    value = np.uint64(index)
-    while True:
-        left, right = value >> half, value & mask
-        for turn in range(4):
-            left, right = right, left ^ (_mix(right ^ _mix(key + np.uint64(turn))) & mask)
-        value = left << half | right
-        if value < np.uint64(size):
-            return np.int64(value)
-
-
-@numba.njit(inline="always")
-def _mix(value):  # type: ignore[no-untyped-def]
-    """The 64-bit finaliser of MurmurHash3 (A. Appleby)."""
-    value ^= value >> np.uint64(33)
-    value *= np.uint64(0xFF51AFD7ED558CCD)
-    value ^= value >> np.uint64(33)
-    value *= np.uint64(0xC4CEB9FE1A85EC53)
-    return value ^ value >> np.uint64(33)
+def _shares(shares: dict[str, str], names: list[str]) -> tuple[Fraction, ...]:
+    return tuple(Fraction(shares[name]) for name in names)

@@ -8,8 +8,11 @@ A file holds one record batch, so each column is one contiguous buffer:
     doc_starts   list<int64>   the segment's first token within its document; above 0 it continues the document
 
 The schema's metadata says what the rows were made with (Header). Labels, positions and masks are derived when read.
+documents.parquet beside the shards leads from row to document: `id` and `tokens`, in the order of documents/.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +21,14 @@ import numba
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from curate.files import aside
 from mix.pack import Packing
 
 SHARD_BYTES = 64 << 20
 """A shard has at least this many bytes of tokens, where the source has, and less than twice as many."""
+DOCUMENTS = "documents.parquet"
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Header:
     pool: str
     source: str
     packing: str = "best_fit"
+    """How the rows were filled (mix.pack): best_fit or concat."""
     continued: str = "doc_starts > 0"
     """How a segment that continues a document is told from one that begins it."""
 
@@ -67,26 +73,41 @@ def write_shards(
 ) -> list[tuple[Path, int]]:
     """Write all rows of a source as 00000.arrow, 00001.arrow, ...; returns each file and its rows.
 
-    Free space in a row is filled with the id `padding`.
-
-    `ids` are the documents one after the other (uint16 or uint32 [tokens]), `lengths` their tokens (int64 [documents]).
+    Free space in a row is filled with the id `padding`. `ids` are the documents one after the other (uint16 or uint32
+    [tokens], which may be a mapped file), `lengths` their tokens (int64 [documents]). One shard is in memory at a time.
     """
+    assert header.packing == packing.method and header.seq_len == packing.seq_len
     if packing.rows == 0:
         return []
     begins = np.cumsum(lengths) - lengths
-    count = max(1, packing.rows * header.seq_len * ids.itemsize // SHARD_BYTES)
+    least = -(-SHARD_BYTES // (header.seq_len * ids.itemsize))
+    count = max(1, packing.rows // least)
     bounds = [packing.rows * shard // count for shard in range(count + 1)]
-    paths = [folder / f"{shard:05d}.arrow" for shard in range(count)]
-    for path, first, last in zip(paths, bounds, bounds[1:], strict=False):
+    written = []
+    for shard, (first, last) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        path = folder / f"{shard:05d}.arrow"
         with aside(path) as temporary:
             _write(temporary, header, _rows(packing, ids, begins, first, last, padding))
-    return [(path, last - first) for path, first, last in zip(paths, bounds, bounds[1:], strict=False)]
+        written.append((path, last - first))
+    return written
 
 
-def write_documents(folder: Path, identifiers: pl.Series, lengths: np.ndarray) -> None:
-    """Write documents.parquet: row -> document id, tokens."""
-    with aside(folder / "documents.parquet") as temporary:
-        pl.DataFrame({"id": identifiers, "tokens": lengths}).write_parquet(temporary, compression="zstd")
+@contextmanager
+def write_documents(folder: Path) -> Iterator[Callable[[pl.Series, np.ndarray], None]]:
+    """Gives a function that adds documents (ids, tokens of each) to documents.parquet, which appears at the end."""
+    schema = pa.schema([pa.field("id", pa.large_string()), pa.field("tokens", pa.int64())])
+    with aside(folder / DOCUMENTS) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+
+        def add(identifiers: pl.Series, lengths: np.ndarray) -> None:
+            column = identifiers.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+            writer.write_table(pa.table([column, pa.array(lengths)], schema=schema))
+
+        yield add
+
+
+def padding_id(bos: int | None, eos: int | None) -> int:
+    """The id that fills the free space of a row: EOS, BOS where there is none, or 0."""
+    return next((id for id in (eos, bos) if id is not None), 0)
 
 
 def read_shard(path: Path, tokenizer: str | None = None, seq_len: int | None = None) -> Shard:
@@ -132,8 +153,8 @@ def _rows(
         tokens,
         (offsets - offsets[0] + np.cumsum(more)).astype(np.int32),
         np.insert(lengths, ends, packing.seq_len - used[padded]),
-        np.insert(documents, ends, -1),
-        np.insert(starts, ends, 0),
+        np.insert(documents, ends, -1).astype(np.int64),
+        np.insert(starts, ends, 0).astype(np.int64),
     )
 
 
@@ -181,8 +202,9 @@ def _shard(header: Header, columns: pa.RecordBatch) -> Shard:
     tokens = columns.column("tokens").values.to_numpy().reshape(-1, header.seq_len)
     doc_lengths, doc_rows, doc_starts = (columns.column(name) for name in ("doc_lengths", "doc_rows", "doc_starts"))
     offsets = doc_lengths.offsets.to_numpy()
-    if len(tokens) + 1 != len(offsets) or len(doc_lengths.values) != int(offsets[-1]):
-        raise ValueError(f"{len(tokens)} rows of tokens, {len(offsets) - 1} rows of lengths")
+    segments = [len(column.values) for column in (doc_lengths, doc_rows, doc_starts)]
+    if len(tokens) + 1 != len(offsets) or segments != [int(offsets[-1])] * 3:
+        raise ValueError(f"{len(tokens)} rows of tokens, {len(offsets) - 1} rows of lengths, segments {segments}")
     return Shard(
         header,
         tokens,

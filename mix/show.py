@@ -1,28 +1,37 @@
 """What mix.build prints: what is asked for before, what it got after."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from mix.plan import Plan
+from mix.schedule import Knot, Shares, expand, within
 from mix.source import Documents, Packed
 from pipelines.config import Pipeline
 from tokenization.encode import Encoder
 
 
-def show_asked(pipeline: Pipeline, sources: list[Documents], encoder: Encoder) -> None:
-    """Print what will be built, before anything is written."""
+def show_asked(
+    pipeline: Pipeline, shares: Sequence[Mapping[str, Fraction]], sources: list[Documents], encoder: Encoder
+) -> None:
+    """Print what will be built, before anything is written; `shares` are the pools' at each knot."""
     mix, train = pipeline.mix, pipeline.train
     rows = train.steps * train.global_batch
+    steps = [knot.step for knot in mix.schedule] or [0]
+    knots = [Knot(step, Shares(tuple(parts.values()), ())) for step, parts in zip(steps, shares, strict=True)]
+    pieces = within(expand(knots, train.global_batch), rows)
     table = _table(f"{pipeline.folder}: the mixture asked for", "pool")
     for column in ("share", "rows asked", "sources", "documents"):
         table.add_column(column, justify="right")
-    for pool, share in (("domain", mix.domain), ("replay", mix.replay)):
+    for index, pool in enumerate(shares[0]):
         mine = [source for source in sources if source.pool == pool]
         documents = sum(source.documents for source in mine)
-        table.add_row(pool, f"{share:.2%}", f"{rows * share:,.0f}", str(len(mine)), f"{documents:,}")
+        asked = sum(count * parts.pools[index] for count, parts in pieces)
+        changing = " -> ".join(dict.fromkeys(f"{float(parts[pool]):.2%}" for parts in shares))
+        table.add_row(pool, changing, f"{float(asked):,.0f}", str(len(mine)), f"{documents:,}")
     console = Console(soft_wrap=True)
     console.print(table)
     marks = [name if mark is not None else f"no {name}" for name, mark in (("BOS", encoder.bos), ("EOS", encoder.eos))]
@@ -33,8 +42,10 @@ def show_asked(pipeline: Pipeline, sources: list[Documents], encoder: Encoder) -
     )
 
 
-def show_got(pipeline: Pipeline, plan: Plan, got: dict[str, Any], packed: list[Packed]) -> None:
-    """Print what was packed and what the budget takes of it, by pool and source."""
+def show_got(
+    pipeline: Pipeline, plan: Plan, got: dict[str, Any], packed: list[Packed], rescaled: list[str], advice: list[str]
+) -> None:
+    """Print what was packed and what the budget takes of it, by pool and source, what was rescaled, and advice."""
     table = _table(f"{pipeline.folder}: the mixture got", "pool / source")
     for column in ("docs", "cut", "tokens", "padding", "rows", "taken", "share", "epochs"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -51,12 +62,16 @@ def show_got(pipeline: Pipeline, plan: Plan, got: dict[str, Any], packed: list[P
     console.print(table)
     for by in dict.fromkeys(one.encoded_by for one in packed):
         console.print(f"encoded by {by}", highlight=False)
+    for sentence in rescaled:
+        console.print(f"mix.max_epochs: {sentence}", highlight=False)
     again = sum(one.was_there for one in packed)
     console.print(
         f"packed {len(packed) - again} sources, {again} were packed before; every batch is within one row of the shares"
         f"; plan {plan.identity}: {pipeline.folder / 'mixture.json'}",
         highlight=False,
     )
+    for sentence in advice:
+        console.print(f"advice: {sentence}", highlight=False)
 
 
 def _table(title: str, first: str) -> Table:

@@ -1,4 +1,8 @@
-"""One source after the other from documents/ to packed/, each packed at most once for the same input."""
+"""One source after the other from documents/ to packed/, each packed at most once for the same input.
+
+Memory: one file of documents with its ids while encoding, then one shard, and 60 to 80 bytes a document. The ids of a
+source wait in a file beside its shards, which is removed at the end: packing takes twice the shards' space on disk.
+"""
 
 import shutil
 from dataclasses import asdict, dataclass
@@ -9,13 +13,14 @@ import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from curate.files import file_identity, identity, read_json, write_json
-from mix.pack import pack
+from mix.pack import by_document, pack
 from mix.plan import ShardFile, Source
-from mix.shards import Header, write_documents, write_shards
+from mix.shards import Header, padding_id, write_documents, write_shards
 from tokenization.encode import Encoder
 
-VERSION = 1
+VERSION = 2
 """Raised when encoding or packing gives other bytes than before: packed sources are then packed again."""
+SCRATCH = ".ids.tmp"
 MARKER = "packed.json"
 """Written last, so a source folder without it is unfinished."""
 
@@ -73,22 +78,22 @@ def remove_others(run: Path, wanted: list[Documents]) -> None:
                 _remove(run, path)
 
 
-def pack_sources(run: Path, sources: list[Documents], encoder: Encoder, seq_len: int) -> list[Packed]:
-    """Pack the sources that are not packed yet."""
+def pack_sources(run: Path, sources: list[Documents], encoder: Encoder, seq_len: int, packing: str) -> list[Packed]:
+    """Pack the sources that are not packed yet; `packing` is how rows are filled (mix.pack)."""
     packed = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("documents"))
     with Progress(*columns, TimeRemainingColumn(), transient=True) as progress:
         task = progress.add_task("packing", total=sum(source.documents for source in sources))
         for source in sources:
             progress.update(task, description=f"packing {source.pool}/{source.source}")
-            wanted = _identity(source, encoder, seq_len)
+            wanted = _identity(source, encoder, seq_len, packing)
             found = _read(run / "packed" / source.pool / source.source, source, wanted)
-            packed.append(found or _pack(run, source, encoder, seq_len, wanted))
+            packed.append(found or _pack(run, source, encoder, seq_len, packing, wanted))
             progress.advance(task, source.documents)
     return packed
 
 
-def _identity(source: Documents, encoder: Encoder, seq_len: int) -> str:
+def _identity(source: Documents, encoder: Encoder, seq_len: int, packing: str) -> str:
     """Everything the packed bytes depend on."""
     return identity(
         {
@@ -96,6 +101,7 @@ def _identity(source: Documents, encoder: Encoder, seq_len: int) -> str:
             "documents": [[file.name, file_identity(file)] for file in source.files],
             "tokenizer": encoder.identity,
             "seq_len": seq_len,
+            "packing": packing,
         }
     )
 
@@ -116,49 +122,56 @@ def _read(folder: Path, source: Documents, wanted: str) -> Packed | None:
     return Packed(source.pool, Source(**{**values, "shards": shards}), marker["encoded_by"], True)
 
 
-def _pack(run: Path, source: Documents, encoder: Encoder, seq_len: int, wanted: str) -> Packed:
+def _pack(run: Path, source: Documents, encoder: Encoder, seq_len: int, method: str, wanted: str) -> Packed:
     folder = run / "packed" / source.pool / source.source
     _remove(run, folder)
     folder.mkdir(parents=True)
-    identifiers, ids, lengths, encoded_by = _encode(source, encoder)
-    packing = pack(lengths, seq_len)
-    header = Header(encoder.identity, encoder.vocabulary_size, seq_len, source.pool, source.source)
-    padding = encoder.eos if encoder.eos is not None else encoder.bos or 0
+    lengths, encoded_by = _encode(source, encoder, folder)
+    packing = pack(lengths, seq_len, method)
+    *_, wrong = by_document(packing.documents, packing.starts, packing.lengths, lengths)
+    assert wrong < 0, f"{folder}: document {wrong} does not have every token once"
+    header = Header(encoder.identity, encoder.vocabulary_size, seq_len, source.pool, source.source, method)
+    padding = padding_id(encoder.bos, encoder.eos)
+    tokens = int(lengths.sum())
+    ids = np.memmap(folder / SCRATCH, encoder.dtype, "c") if tokens else np.empty(0, encoder.dtype)
     written = write_shards(folder, header, packing, ids, lengths, padding)
-    write_documents(folder, identifiers, lengths)
+    (folder / SCRATCH).unlink()
     shards = [
         ShardFile(f"{source.pool}/{source.source}/{path.name}", rows, file_identity(path)) for path, rows in written
     ]
-    cut = int((lengths > seq_len).sum())
-    plan = Source(source.source, packing.rows, len(ids), len(lengths), cut, tuple(shards))
+    plan = Source(source.source, packing.rows, tokens, len(lengths), packing.cut, tuple(shards))
     sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
     marker = {"identity": wanted, "source": asdict(plan), "bytes": sizes, "encoded_by": encoded_by}
     write_json(folder / MARKER, marker)
     return Packed(source.pool, plan, encoded_by, False)
 
 
-def _encode(source: Documents, encoder: Encoder) -> tuple[pl.Series, np.ndarray, np.ndarray, str]:
-    """Document ids, token ids, tokens per document, and what encoded them; files by name, rows as they stand."""
-    identifiers, ids, lengths, by = [], [], [], []
-    for file in source.files:
-        documents = _documents(file)
-        encoded = encoder.encode(documents["text"])
-        identifiers.append(documents["id"])
-        ids.append(encoded.ids)
-        lengths.append(encoded.lengths)
-        by.append(encoded.path)
-    if not ids:
-        return pl.Series("id", [], pl.String), np.empty(0, encoder.dtype), np.empty(0, np.int64), "nothing"
-    return pl.concat(identifiers), np.concatenate(ids), np.concatenate(lengths), "; ".join(dict.fromkeys(by))
+def _encode(source: Documents, encoder: Encoder, folder: Path) -> tuple[np.ndarray, str]:
+    """Tokens per document (int64 [documents]), and what encoded them; files by name, rows as they stand.
+
+    Writes documents.parquet, and all ids one after the other to SCRATCH.
+    """
+    lengths, by = [np.empty(0, np.int64)], []
+    with write_documents(folder) as add, open(folder / SCRATCH, "wb") as scratch:
+        for file in source.files:
+            documents = read_documents(file, "id", "text")
+            encoded = encoder.encode(documents["text"])
+            encoded.ids.tofile(scratch)
+            add(documents["id"], encoded.lengths)
+            lengths.append(encoded.lengths)
+            by.append(encoded.path)
+    return np.concatenate(lengths), "; ".join(dict.fromkeys(by)) or "nothing"
 
 
-def _documents(file: Path) -> pl.DataFrame:
+def read_documents(file: Path, *columns: str) -> pl.DataFrame:
+    """Columns of a file of documents/. Raises ValueError where it is damaged or a value is missing."""
     try:
-        documents = pl.read_parquet(file, columns=["id", "text"])
+        documents = pl.read_parquet(file, columns=list(columns))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ValueError(f"{file}: cannot be read as documents ({error}). Delete it and run curation again.") from None
-    if documents["text"].null_count():
-        raise ValueError(f"{file}: text: has rows without text, which curation never writes. Run curation again.")
+    for column in columns:
+        if documents[column].null_count():
+            raise ValueError(f"{file}: {column}: is missing in a row, which curation never writes. Run curation again.")
     return documents
 
 

@@ -101,6 +101,7 @@ def test_mixture_and_tokenizer_before_and_after(whole_run: Path) -> None:
     assert "domain 80.0 % 80.0 % 81.2 % 3,840 245,760 9.600" in words, "asked, planned, trained on, dealt, epochs"
     assert "replay books 40 5 127,997 2,000 < 0.01 % 960 0.480" in words
     assert "domain base 2,500 2.500 3.20 7.0 %" in words and "domain extended 2,000 2.000" in words
+    assert "Terms by number of tokens" in words
     assert "2 tokens were added" in words and "above 2 (tokenizer.min_fertility)" in words
 
 

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from curate.files import read_json
-from mix.build import build
+from mix.build import build, main
 from mix.plan import Plan, read_plan
 from mix.shards import read_shard
 from pipelines import config
@@ -34,6 +34,9 @@ os.replace = replace_or_die
 from mix.build import main
 main([sys.argv[2]])
 """
+
+
+KNOT = {"step": 5, "domain": 0.5, "replay": 0.5}
 
 
 def run_build(run: Path, **overrides: object) -> Plan:
@@ -77,7 +80,7 @@ def test_every_document_is_in_the_shards_once(make_run: Callable[..., Path]) -> 
         assert table["tokens"].to_list() == encoded.lengths.tolist()
         for pieces, ids in zip(found, np.split(encoded.ids, np.cumsum(encoded.lengths)[:-1]), strict=True):
             assert sum((pieces[start] for start in sorted(pieces)), []) == ids.tolist()
-        assert source.tokens == len(encoded.ids) and source.cut == (encoded.lengths > 64).sum()
+        assert source.tokens == len(encoded.ids) and source.cut == sum(len(pieces) > 1 for pieces in found)
 
 
 def test_every_batch_has_its_share_and_the_file_says_what_was_got(make_run: Callable[..., Path]) -> None:
@@ -172,6 +175,17 @@ def test_killed_while_packing_again_it_leaves_no_plan_of_the_old_shards(make_run
         ({"mix__domain": 0.8000000000001, "mix__replay": 0.1999999999999}, "more decimals"),
         ({"train__steps": 10_000}, r"mix.max_epochs: 4 is the most .*What fits: train.steps at most [\d,]+"),
         ({"train__steps": 1_000, "mix__max_epochs": 0.5}, "mix.max_epochs: 0.5 is the most"),
+        (
+            {"train__steps": 100, "mix__max_epochs": {"notes": 1, "default": 9}},
+            r"mix.max_epochs: 1 is the most .*mix.domain 0.8 asks for 640 rows .* there are of notes \d+, repeated "
+            r"[\d.]+ times \(allowed 1\)\. What fits: .*mix.when_capped: rescale",
+        ),
+        ({"mix__max_epochs": {"note": 1}}, "mix.max_epochs: there is no source note. Sources are domain/abstracts, "),
+        ({"mix__weights": {"notes": 1}}, "mix.weights: names some sources of the pool domain, but not abstracts, let"),
+        ({"mix__weights": {"web": 0, "books": 0}}, "mix.weights: leaves out every source of the pool replay"),
+        ({"mix__schedule": [KNOT, KNOT]}, r"mix.schedule\[1\].step: 5 does not come after 5"),
+        ({"mix__schedule": [{**KNOT, "replay": 0.3}]}, r"mix.schedule\[0\]: 0.5 \+ 0.3 is 0.8, not 1"),
+        ({"mix__schedule": [{**KNOT, "shares": 1}]}, r"mix.schedule\[0\]: .*there is no key shares in a knot"),
     ],
 )
 def test_a_mixture_that_cannot_be_is_refused_by_its_key(
@@ -212,3 +226,58 @@ def test_missing_parts_of_a_run_are_named(make_run: Callable[..., Path], tmp_pat
     (run / "tokenizer" / "tokenizer.json").unlink()
     with pytest.raises(ValueError, match="tokenizer.json: there is no such file"):
         run_build(run)
+
+
+def test_a_schedule_is_followed_and_written(make_run: Callable[..., Path], capsys) -> None:
+    run = make_run(steps=20, global_batch=8)
+    plan = run_build(run, mix__schedule=[{**KNOT, "step": 4}, {"step": 12, "domain": 1.0, "replay": 0.0}])
+    mixture, saved = read_json(run / "mixture.json"), config.load(run / "pipeline.yaml").mix
+    batches = (plan.rows(0, 160).source < 3).reshape(20, 8).sum(1)
+    assert batches[:5].tolist() == [4] * 5 and batches[12:].tolist() == [8] * 8
+    assert all(abs(int(count) - 8 * (0.5 + step / 16)) < 1 for step, count in enumerate(batches[4:13]))
+    assert mixture["asked"]["domain"] == (5 * 4 + sum(4 + step / 2 for step in range(1, 8)) + 64) / 160
+    assert (saved.domain, saved.replay, saved.schedule[1].step) == (0.5, 0.5, 12)
+    assert read_plan(run / "mixture.json") == plan and plan.global_batch == 8
+    assert any("domain pool's share is 50 % at step 0" in sentence for sentence in mixture["advice"])
+    assert "50.00% -> 100.00%" in capsys.readouterr().out
+
+
+def test_shares_on_the_command_line_beside_a_schedule_are_refused(make_run: Callable[..., Path]) -> None:
+    run = make_run()
+    main([str(run), "--schedule", "[{step: 0, domain: 0.7, replay: 0.3}]"])
+    with pytest.raises(ValueError, match=r"--domain --replay: .*has a mix.schedule.* add --schedule '\[\]'"):
+        main([str(run), "--domain", "0.6", "--replay", "0.4"])
+    main([str(run), "--domain", "0.6", "--replay", "0.4", "--schedule", "[]"])
+    assert [pool.share for pool in read_plan(run / "mixture.json").pools] == [Fraction(3, 5), Fraction(2, 5)]
+
+
+def test_weights_inside_a_pool(make_run: Callable[..., Path]) -> None:
+    run = make_run(steps=20, global_batch=8)
+    natural = run_build(run)
+    rows = [source.rows for _, source in natural.sources]
+    assert natural.schedule[0].shares.sources == (tuple(rows[:3]), tuple(rows[3:]))
+    given = run_build(run, mix__weights={"abstracts": 1, "letters": 0, "domain/notes": 3})
+    assert given.taken(160)[:3] == [32, 0, 96] and given.schedule[0].shares.sources[1] == tuple(rows[3:])
+    even = run_build(run, mix__temperature=1000.0, mix__weights="natural")
+    assert max(even.taken(160)[:3]) - min(even.taken(160)[:3]) <= 3
+    later = {"step": 10, "domain": 0.8, "replay": 0.2, "weights": {"web": 0, "books": 1}}
+    ramp = run_build(run, mix__schedule=[{"step": 0, "domain": 0.8, "replay": 0.2}, later], mix__weights="natural")
+    assert np.array_equal(ramp.rows(80, 80).source != 4, np.full(80, True))
+    assert (ramp.rows(0, 80).source == 4).any()
+
+
+def test_a_capped_source_gets_what_its_cap_allows_and_the_others_the_rest(
+    make_run: Callable[..., Path], capsys
+) -> None:
+    run = make_run(steps=100, global_batch=8)
+    caps = {"letters": 1, "notes": 2, "default": 9}
+    plan = run_build(run, mix__max_epochs=caps, mix__when_capped="rescale")
+    taken = plan.taken(800)
+    rows = [source.rows for _, source in plan.sources]
+    assert abs(taken[1] - rows[1]) <= 2 and abs(taken[2] - 2 * rows[2]) <= 2
+    assert sum(taken[:3]) == 640
+    told = read_json(run / "mixture.json")["rescaled"]
+    assert [line.split(":")[0] for line in told] == ["domain/letters", "domain/notes"]
+    assert "1.00 epochs" in told[0] and "mix.max_epochs: domain/letters" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="mix.max_epochs: 1 or 2 is the most"):
+        run_build(run, mix__max_epochs={**caps, "default": 2}, mix__when_capped="rescale")

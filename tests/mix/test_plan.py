@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from curate.files import write_json
 from mix.plan import Plan, Pool, ShardFile, Source, read_plan, share
-from mix.tree import Leaf, deal_tree, error_bounds
 
 MANY = settings(max_examples=60, deadline=None)
 FAR = 10**9
@@ -186,11 +185,15 @@ def test_sources_without_rows_and_pools_without_share_give_nothing() -> None:
 
 
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=200))
-def test_no_source_can_be_two_rows_off(weights: list[int]) -> None:
-    tree = deal_tree([(Fraction(1), [Leaf(index, weight) for index, weight in enumerate(weights)])])
-    bounds = error_bounds(tree)
-    assert sorted(bounds) == list(range(len(weights)))
-    assert max(bounds.values()) < Fraction(17, 10)
+def test_no_source_can_be_two_rows_off(rows: list[int]) -> None:
+    assert max(make_plan([Fraction(1)], [rows]).error_bounds) < 1.7
+
+
+def test_the_order_of_plans_made_before_has_not_changed() -> None:
+    """Where this fails, raise mix.plan.ORDER: runs made before cannot go on with another order."""
+    rows = make_plan([Fraction(7, 10), Fraction(3, 10)], [[30, 17], [50]], seed=3).rows(1000, 12)
+    assert rows.source.tolist() == [1, 2, 0, 0, 1, 2, 0, 0, 2, 1, 0, 2]
+    assert rows.row.tolist() == [13, 7, 12, 6, 9, 36, 13, 17, 2, 2, 12, 9]
 
 
 def test_a_share_is_what_is_written() -> None:

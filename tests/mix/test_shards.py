@@ -1,6 +1,7 @@
 """Shards hold what was packed, and a reader refuses what it cannot trust."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,12 @@ from mix.shards import Header, read_shard, write_shards
 HEADER = Header("tokenizer-a", 400, 32, "domain", "notes")
 
 
-def write(folder: Path, lengths: list[int], dtype: type = np.uint16) -> tuple[list[tuple[Path, int]], np.ndarray]:
+def write(
+    folder: Path, lengths: list[int], dtype: type = np.uint16, header: Header = HEADER
+) -> tuple[list[tuple[Path, int]], np.ndarray]:
     ids: np.ndarray = np.arange(1, sum(lengths) + 1).astype(dtype)
     counts = np.array(lengths, np.int64)
-    return write_shards(folder, HEADER, pack(counts, HEADER.seq_len), ids, counts, padding=0), ids
+    return write_shards(folder, header, pack(counts, header.seq_len, header.packing), ids, counts, padding=0), ids
 
 
 @pytest.fixture
@@ -29,15 +32,19 @@ def shard(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
 @pytest.mark.parametrize("shard_bytes", [64 << 20, 1000])
-def test_documents_come_back_from_their_rows(tmp_path: Path, monkeypatch, dtype: type, shard_bytes: int) -> None:
+@pytest.mark.parametrize("method", ["best_fit", "concat"])
+def test_documents_come_back_from_their_rows(
+    tmp_path: Path, monkeypatch, dtype: type, shard_bytes: int, method: str
+) -> None:
+    header = replace(HEADER, packing=method)
     monkeypatch.setattr(shards_module, "SHARD_BYTES", shard_bytes)
     lengths = [5, 31, 100, 2, 0, 17, 64] * 20
-    written, ids = write(tmp_path, lengths, dtype)
+    written, ids = write(tmp_path, lengths, dtype, header)
     begins = np.cumsum(lengths) - lengths
     found: np.ndarray = np.zeros(len(ids), dtype)
     for path, rows in written:
         shard = read_shard(path, "tokenizer-a", 32)
-        assert shard.header == HEADER and shard.rows == rows and shard.tokens.dtype == dtype
+        assert shard.header == header and shard.rows == rows and shard.tokens.dtype == dtype
         assert shard_bytes > 1000 or shard.tokens.nbytes >= shard_bytes
         for row in range(rows):
             at = 0
@@ -52,7 +59,8 @@ def test_documents_come_back_from_their_rows(tmp_path: Path, monkeypatch, dtype:
                 found[begin : begin + len(tokens)] = tokens
             assert at == 32
     assert found.tolist() == ids.tolist()
-    assert len(written) == (1 if shard_bytes > 1000 else max(1, sum(r for _, r in written) * 32 * ids.itemsize // 1000))
+    least = -(-1000 // (32 * ids.itemsize))
+    assert len(written) == (1 if shard_bytes > 1000 else sum(rows for _, rows in written) // least)
 
 
 @pytest.mark.parametrize(("tokenizer", "seq_len", "key"), [("b", 32, "tokenizer"), ("tokenizer-a", 64, "seq_len")])

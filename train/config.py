@@ -4,11 +4,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipelines.section import Section
+from train.keys.checkpoints import CheckpointKeys
+from train.keys.health import HealthKeys
+from train.keys.loggers import LoggerKeys
+from train.keys.methods import MethodKeys
+from train.keys.parallelism import ParallelismKeys
+from train.keys.schedule import ScheduleKeys
 
 
-class TrainConfig(Section):
-    """The trainer: budget, schedule, checkpoints."""
+class TrainConfig(ScheduleKeys, MethodKeys, CheckpointKeys, HealthKeys, LoggerKeys, ParallelismKeys):
+    """The trainer: budget, schedule, forgetting methods, checkpoints, health, loggers, parallelism."""
 
     run: str = Field("main", pattern=r"^[\w.-]+$")
     """Name of the training run: its folder is runs/<name>/train/<run>."""
@@ -20,20 +25,10 @@ class TrainConfig(Section):
     """Sequences per optimizer step over all ranks."""
     local_batch: int = Field(4, ge=1)
     """Sequences per rank and forward pass; the rest of the global batch is gradient accumulation."""
-    warmup_steps: int = Field(20, ge=0)
-    """Steps of linear warm-up to peak_lr; 0 turns it off."""
-    peak_lr: float = Field(3e-4, gt=0)
-    """Highest learning rate (AdamW)."""
-    floor: float = Field(0.1, ge=0, le=1)
-    """Learning rate at the last step as a share of peak_lr (cosine decay, arXiv 1608.03983)."""
     weight_decay: float = Field(0.1, ge=0)
     """AdamW weight decay; 0 turns it off."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradients are clipped to this global norm."""
-    checkpoint_every: int = Field(100, ge=1)
-    """Steps between checkpoints; one is always written after the last step."""
-    keep_checkpoints: int = Field(2, ge=2)
-    """Checkpoints kept, the newest ones."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of parameters and activations in forward and backward (FSDP2 mixed precision)."""
     seed: int = 0

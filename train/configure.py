@@ -7,7 +7,7 @@ import train.platform  # noqa: F401  (before torchtitan)
 from train import loss, model
 from train.checkpoints import Checkpoints
 from train.data import POOLS, MixtureLoader
-from train.schedule import WarmupCosine
+from train.learning_rate import LearningRate
 from train.settings import CHECKPOINTS, Settings
 from train.trainer import ContinuedTrainer, StepFigures
 
@@ -37,8 +37,8 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
         tokenizer=NoTokenizer.Config(),
         dataloader=MixtureLoader.Config(run=str(settings.pipeline.folder), global_batch=train.global_batch),
         metrics=StepFigures.Config(log_freq=1, disable_color_printing=True),
-        optimizer=default_adamw(lr=train.peak_lr, betas=(0.9, 0.95), weight_decay=train.weight_decay),
-        lr_scheduler=WarmupCosine.Config(warmup_steps=train.warmup_steps, min_lr_factor=train.floor),
+        optimizer=default_adamw(lr=train.peak, betas=(0.9, 0.95), weight_decay=train.weight_decay),
+        lr_scheduler=LearningRate.Config(schedule=train.shape(train.steps)),
         training=TrainingConfig(
             local_batch_size=train.local_batch,
             global_batch_size=train.global_batch,

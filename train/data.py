@@ -6,7 +6,9 @@ the same rows in the same order.
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import numpy as np
 import torch
 
 import train.platform  # noqa: F401  (before torchtitan)
-from mix.loader import Loader
+from mix.loader import Loader, numpy_empty
 from mix.plan import read_plan
 
 # isort: split
@@ -39,20 +41,33 @@ class MixtureLoader(BaseDataLoader):
     def __init__(self, config: Config, *, dp_world_size: int, dp_rank: int, local_batch_size: int, **_: Any):
         run = Path(config.run)
         plan = read_plan(run / "mixture.json")
-        self.source = Loader(plan, run / "packed", config.global_batch, dp_rank, dp_world_size)
+        # Pinned memory comes from torch's caching allocator: it gives a block out again only when no tensor lies in it
+        # any more and every copy to a device that was begun from it has ended. The tensors are handed out themselves,
+        # not made from numpy views, because it knows a copy by the tensor's storage.
+        pinned = partial(torch.empty, dtype=torch.int64, pin_memory=True)
+        empty = pinned if torch.cuda.is_available() else numpy_empty
+        self.source = Loader(plan, run / "packed", config.global_batch, dp_rank, dp_world_size, empty)
         self.rows = 0
         """Rows of the plan that all ranks together have consumed."""
         self._local_batch = local_batch_size
         self._pool = np.array([POOLS.index(pool.name) for pool, _ in plan.sources], np.int64)
 
     def __iter__(self) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]]:
-        """Batches without end, from the step after the rows consumed."""
+        """Batches without end, from the step after the rows consumed; a thread gathers the next ones meanwhile."""
         while True:
-            for batch in self.source.micro_batches(self.rows, self._local_batch):
-                # Counted before it is handed out: after the last one of a step the state is that of the whole step.
-                self.rows += len(batch.row) * self.source.world
-                arrays = {"input": batch.input, "positions": batch.positions, "pool": self._pool[batch.source]}
-                yield {name: torch.from_numpy(array) for name, array in arrays.items()}, torch.from_numpy(batch.labels)
+            plan = self.source.plan
+            with closing(self.source.batches(self.rows, self._local_batch)) as batches:
+                for batch in batches:
+                    # Counted before it is handed out: after the last one of a step the state is that of the whole step.
+                    self.rows += len(batch.row) * self.source.world
+                    arrays = {"input": batch.input, "positions": batch.positions, "pool": self._pool[batch.source]}
+                    yield {name: _tensor(array) for name, array in arrays.items()}, _tensor(batch.labels)
+                    if self.source.plan is not plan:  # what is gathered already was dealt by the plan before
+                        break
+
+    def change(self, first_row: int, shares: dict[str, Any]) -> None:
+        """From `first_row` on, at or after the rows handed out, the pools have these shares (Plan.with_change)."""
+        self.source.plan = self.source.plan.with_change(first_row, shares)
 
     def state_dict(self) -> dict[str, Any]:
         """Rows consumed and the plan they were taken from."""
@@ -61,3 +76,7 @@ class MixtureLoader(BaseDataLoader):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after the rows consumed. Raises ValueError where the plan is another one."""
         self.rows = self.source.resume(state_dict)
+
+
+def _tensor(array: np.ndarray | torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(array) if isinstance(array, np.ndarray) else array

@@ -67,7 +67,9 @@ def _train(found: "Settings", world: int, first: bool) -> None:
         if first and not found.initial.is_dir():
             from tokenization.embed import resize
 
-            resize(found.base, found.tokenizer, found.initial)
+            rows = found.pipeline.tokenizer.new_rows
+            text = sorted((found.pipeline.folder / "documents" / "domain").glob("*/*.parquet"))
+            resize(found.base, found.tokenizer, found.initial, method=rows, text=text if rows == "focus" else [])
         dist.barrier()
         found = dataclasses.replace(found, weights=found.initial, architecture=architecture.read(found.initial))
     if first:
@@ -92,16 +94,17 @@ def show(found: "Settings", devices: str) -> None:
 
     train, shape = found.pipeline.train, found.architecture
     rows = train.steps * train.global_batch
-    begun, lowest = newest_step(found.folder), train.peak_lr * train.floor
+    begun, lowest = newest_step(found.folder), train.peak * train.floor
+    rows_of_new = f"{found.new_tokens:,} (rows: {found.pipeline.tokenizer.new_rows})"
     lines: list[tuple[str, Any]] = [
         ("training run", found.folder),
         ("base model", f"{found.pipeline.model} ({shape.kind}, {shape.parameters:,} parameters)"),
         ("weights", "random" if found.weights is None else found.weights),
-        ("new tokens", f"{found.new_tokens:,} (rows: mean of their parents)" if found.needs_resizing else None),
+        ("new tokens", rows_of_new if found.needs_resizing else None),
         ("optimizer state", f"of the checkpoint at step {begun}" if begun else "fresh optimizer state"),
         ("steps", f"{train.steps:,} of {train.global_batch} x {found.plan.seq_len} tokens"),
         ("tokens", f"{rows * found.plan.seq_len:,}"),
-        ("learning rate", f"{train.peak_lr:g} after {train.warmup_steps} steps, then cosine to {lowest:g} on the last"),
+        ("learning rate", f"{train.peak:g}, warm-up {train.warmup_steps}, {train.schedule} to {lowest:g}"),
         ("precision", train.dtype),
         ("devices", devices),
     ]

@@ -6,6 +6,7 @@ then equals that of a run that was never killed, except for the two timing field
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,22 @@ from curate.files import write_text
 TIMING = ("tokens_per_second", "data_wait_share")
 """Fields of metrics.jsonl that differ from run to run."""
 
+COURSE = ("start", "resume", "finish")
+"""Events that are no decisions."""
+
 
 class Records:
     """The two files of a run; only one rank may have one."""
 
     def __init__(self, folder: Path):
-        self._metrics, self._journal = folder / "metrics.jsonl", folder / "journal.jsonl"
+        self._metrics, self.journal = folder / "metrics.jsonl", folder / "journal.jsonl"
 
     def rewind(self, step: int) -> None:
-        """Drop metrics after `step`, and a last line of either file that was cut off."""
-        for path, last in ((self._metrics, step), (self._journal, math.inf)):
+        """Drop metrics after `step`, and a last line of either file that was cut off.
+
+        A run that begins again at 0 measures the base again, so that line goes as well.
+        """
+        for path, last in ((self._metrics, step or -1), (self.journal, math.inf)):
             if path.exists():
                 lines = [json.dumps(line) + "\n" for line in read(path) if line["step"] <= last]
                 write_text(path, "".join(lines))
@@ -33,8 +40,8 @@ class Records:
         _append(self._metrics, values)
 
     def event(self, name: str, step: int, **details: Any) -> None:
-        """Add a line to journal.jsonl: start, resume, finish."""
-        _append(self._journal, {"event": name, "step": step, **details})
+        """Add a line to journal.jsonl, on disk when this returns: the run's course, or a decision made after `step`."""
+        _append(self.journal, {"event": name, "step": step, **details}, sync=True)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -43,9 +50,12 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if _whole(line)]
 
 
-def _append(path: Path, values: dict[str, Any]) -> None:
+def _append(path: Path, values: dict[str, Any], sync: bool = False) -> None:
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(values, allow_nan=False) + "\n")
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _whole(line: str) -> bool:

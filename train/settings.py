@@ -56,11 +56,7 @@ class Settings:
 def resolve(pipeline: Pipeline) -> Settings:
     """Find and check everything but the weights. Raises ValueError naming the file and key that do not fit."""
     train = pipeline.train
-    if train.warmup_steps >= train.steps:
-        raise ValueError(
-            f"train.warmup_steps: {train.warmup_steps} is not below train.steps ({train.steps}), so the learning rate "
-            "would never come down. Lower train.warmup_steps."
-        )
+    train.shape(train.steps)  # refuses steps that do not fit
     plan = read_plan(pipeline.folder / "mixture.json")
     base = find(pipeline.model, weights=True)
     tokenizer = pipeline.folder / "tokenizer"
@@ -157,5 +153,6 @@ def _made_with(settings: Settings) -> dict[str, Any]:
         }
     )
     flat["tokenizer.json"] = settings.plan.tokenizer
-    flat["mixture.json"] = settings.plan.identity
+    flat["mixture.json"] = settings.plan.base.identity
+    flat["tokenizer.new_rows"] = pipeline.tokenizer.new_rows
     return flat

@@ -4,36 +4,35 @@ What is added to torchtitan's: losses per pool, bits per byte on held-out text, 
 What is left to it: models, parallelism, optimizer, gradient clipping, checkpoints.
 """
 
+import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch.distributed.elastic.multiprocessing.errors import record
 
 import train.platform  # noqa: F401  (before torchtitan)
 from eval import held_out
-from train import loss
+from train import evaluation, loss
 from train.data import POOLS, MixtureLoader
-from train.platform import DEVICE
+from train.decisions import Decisions
+from train.extension import Extension
+from train.learning_rate import LearningRate
 from train.progress import Progress
 from train.records import Records
 
 # isort: split
-from torch.distributed.fsdp import FSDPModule
 from torchtitan.components.metrics import MetricsProcessor
 from torchtitan.distributed import ParallelDims
 from torchtitan.distributed import utils as dist_utils
 from torchtitan.trainer import Trainer
-
-EVAL_BATCH = 8
-"""Held-out windows per forward pass, whatever the number of ranks."""
 
 
 class StepFigures(MetricsProcessor):
@@ -74,10 +73,13 @@ class ContinuedTrainer(Trainer):
         """Characters of each held-out document, from its beginning; 0 takes it whole."""
         eval_documents: int
         """Held-out documents per pool; 0 turns evaluation off."""
+        extensions: list[Extension] = field(default_factory=list)
+        """What takes part in every step, in this order."""
 
     config: Config
     dataloader: MixtureLoader
     metrics_processor: StepFigures
+    lr_schedulers: LearningRate
 
     def __init__(self, config: Config):
         super().__init__(config)
@@ -86,6 +88,8 @@ class ContinuedTrainer(Trainer):
         self.records = Records(Path(config.dump_folder))
         self.windows: held_out.Windows | None = None
         self.progress = Progress(config.training.steps)
+        self.extensions = config.extensions
+        self.decisions = Decisions(self.records)
         if config.eval_documents:
             run = Path(config.run)
             amount = config.eval_documents, config.eval_characters
@@ -121,7 +125,8 @@ class ContinuedTrainer(Trainer):
         started = time.perf_counter()
         self.metrics_processor.data_loading_times.clear()
         try:
-            super().train_step(data_iterator)
+            with self._extended():
+                super().train_step(data_iterator)
         except RuntimeError as error:
             if "Loss is not finite" not in str(error):
                 raise
@@ -130,9 +135,34 @@ class ContinuedTrainer(Trainer):
             self._give_up("gradient norm")
         seconds = time.perf_counter() - started
         figures = self._figures(seconds)
+        decided = self.decisions.at(self.step)
+        for extension in self.extensions:
+            extension.finish_step(self, figures)
+        for event in decided:
+            self._apply(event)
         self.progress.step(figures)
         if self.first_rank:
             self.records.metrics(**figures)
+
+    def decide(self, name: str, **details: Any) -> None:
+        """Make a decision at the end of this step: it is in the journal before it counts.
+
+        Known here: `learning_rate` (multiplier) and `ratio` (shares: pool -> share, from the next step's batch on);
+        others are the extensions' own. Nothing is decided at a step whose decisions an earlier start has written.
+        """
+        if self.step in self.decisions.settled:
+            return
+        if name == "ratio":
+            details["first_row"] = self.dataloader.rows
+        self._apply(self.decisions.add(name, self.step, details))
+
+    def _apply(self, event: dict[str, Any]) -> None:
+        if event["event"] == "ratio":
+            self.dataloader.change(event["first_row"], event["shares"])
+        elif event["event"] == "learning_rate":
+            self.lr_schedulers.change(event["step"], event["multiplier"])
+        for extension in self.extensions:
+            extension.apply(self, event)
 
     def post_dataloading_process(
         self, input_dict: dict[str, torch.Tensor], labels: torch.Tensor
@@ -142,53 +172,58 @@ class ContinuedTrainer(Trainer):
         inputs = {name: tensor for name, tensor in input_dict.items() if name != "pool"}
         return super().post_dataloading_process(inputs, labels)
 
+    @contextmanager
+    def _extended(self) -> Iterator[None]:
+        """Within it torchtitan's step asks the extensions.
+
+        It has no place for that between the backward passes and the update but its own clipping and the optimizers'
+        step, so those two are stood in for.
+        """
+        clip, update = dist_utils.clip_grad_norm_, self.optimizers.step
+        allowed = True
+
+        def clip_grad_norm_(*arguments: Any, **options: Any) -> torch.Tensor:
+            nonlocal allowed
+            for extension in self.extensions:
+                extension.add_gradients(self)
+            norm = clip(*arguments, **options)
+            self._sums = self._summed_over_ranks()
+            loss = float(self._sums[0].sum() / self._sums[1].sum())
+            allowed = all([one.allows_update(self, loss, float(norm)) for one in self.extensions])
+            return norm
+
+        dist_utils.clip_grad_norm_ = clip_grad_norm_
+        self.optimizers.step = lambda *_: update() if allowed else None  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            dist_utils.clip_grad_norm_ = clip
+            del self.optimizers.step
+
     def state_dict(self) -> dict[str, Any]:
-        """The step. Tokens seen follow from the rows that the loader has consumed, whatever the number of ranks."""
-        return {"step": self.step}
+        """The step, and what the extensions keep. Tokens seen follow from the rows consumed, at any number of ranks.
+
+        As JSON: torch loads a nested state leaf by leaf into the one that is there, which may have other leaves.
+        """
+        return {"step": self.step, "extensions": json.dumps({one.name: one.state_dict() for one in self.extensions})}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after a step."""
         self.step = state_dict["step"]
+        kept = json.loads(state_dict["extensions"])
+        for extension in self.extensions:
+            extension.load_state_dict(kept[extension.name])
 
     def evaluate(self) -> None:
         """Bits per byte on held-out text of both pools; model mode and random state are left as found."""
         if self.windows is None:
             return
-        figures = self.bits_per_byte(self.windows)
+        figures = evaluation.bits_per_byte(self, self.windows)
+        for extension in self.extensions:
+            extension.finish_evaluation(self, figures)
         self.progress.evaluation(self.step, figures)
         if self.first_rank:
             self.records.metrics(step=self.step, eval=figures)
-
-    def bits_per_byte(self, windows: held_out.Windows) -> dict[str, float]:
-        """The measure of eval.held_out, shared out over the ranks."""
-        (part,) = self.model_parts
-        training = part.training
-        part.eval()
-        try:
-            return held_out.bits_per_byte(
-                windows, self._window_nats, EVAL_BATCH, dist.get_rank(), dist.get_world_size(), _add_up
-            )
-        finally:
-            part.train(training)
-            for module in part.modules():
-                if isinstance(module, FSDPModule):
-                    module.reshard()
-
-    @torch.no_grad()
-    def _window_nats(self, inputs: np.ndarray, positions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """[n, l] each -> summed negative log-likelihood per window [n], logits a piece at a time as in training."""
-        (part,) = self.model_parts
-        more = -inputs.shape[1] % self.loss_fn.num_chunks  # type: ignore[attr-defined]
-        filled = [
-            np.pad(array, ((0, 0), (0, more)), constant_values=fill)
-            for array, fill in ((inputs, 0), (positions, 0), (labels, held_out.IGNORED))
-        ]
-        batch, where, targets = (torch.from_numpy(array).to(self.device) for array in filled)
-        masks = part.get_attention_masks(positions=where)  # type: ignore[operator]
-        hidden = part(batch, positions=where, attention_masks=masks)
-        with self.pool_loss.row_by_row(len(inputs)) as nats:
-            self.loss_fn(hidden, targets)
-            return nats().cpu().numpy()
 
     def _begin(self) -> None:
         """Put the records where the loaded state stands, and measure the model as it came."""
@@ -198,16 +233,17 @@ class ContinuedTrainer(Trainer):
         if self.first_rank:
             self.records.rewind(self.step)
             self.records.event("resume" if self.step else "start", self.step)
+        for extension in self.extensions:
+            extension.begin(self)
+        for event in self.decisions.until(self.step):
+            self._apply(event)
         if self.step == 0:
             self.evaluate()
 
     def _figures(self, seconds: float) -> dict[str, Any]:
         """The step's line: sums over all ranks, so that it is the same at any number of them."""
         waited = sum(self.metrics_processor.data_loading_times)
-        sums = self.pool_loss.take().to(self.device)
-        if dist.get_world_size() > 1:
-            dist.all_reduce(sums)
-        nats, tokens, rows = sums.tolist()
+        nats, tokens, rows = self._sums.tolist()
         means = [total / count if count else None for total, count in zip(nats, tokens, strict=True)]
         assert sum(rows) == self.config.training.global_batch_size
         length = self.config.training.seq_len
@@ -224,6 +260,13 @@ class ContinuedTrainer(Trainer):
             "data_wait_share": waited / seconds,
         }
 
+    def _summed_over_ranks(self) -> torch.Tensor:
+        """[3, pools]: nats, predicted tokens and rows per pool of the global batch."""
+        sums = self.pool_loss.take().to(self.device)
+        if dist.get_world_size() > 1:
+            dist.all_reduce(sums)
+        return sums
+
     def _give_up(self, what: str) -> NoReturn:
         raise ValueError(
             f"train.peak_lr: the {what} is not a finite number at step {self.step}, so the weights are lost. Start "
@@ -234,11 +277,3 @@ class ContinuedTrainer(Trainer):
         """After the first step nothing slow is left to start, so a rank that hangs is noticed sooner."""
         seconds = self.config.comm.train_timeout_seconds
         dist_utils.set_pg_timeouts(timeout=timedelta(seconds=seconds), parallel_dims=self.parallel_dims)
-
-
-def _add_up(sums: np.ndarray) -> np.ndarray:
-    if dist.get_world_size() == 1:
-        return sums
-    total = torch.from_numpy(sums).to(DEVICE)
-    dist.all_reduce(total)
-    return total.cpu().numpy()

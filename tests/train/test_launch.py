@@ -17,7 +17,7 @@ from curate.files import read_json, write_json
 from mix import build
 from tests.train import small
 from train import records
-from train.schedule import factor
+from train.schedule import Schedule
 
 STEPS = 24
 
@@ -37,7 +37,7 @@ def test_every_step_is_written_down(finished: tuple[Path, str]) -> None:
     for line in steps:
         assert line["rows"] == 8 * line["step"] and line["tokens"] == line["rows"] * small.SEQ_LEN
         assert abs(8 * line["domain_share"] - 8 * 0.8) <= 1
-        assert line["lr"] == pytest.approx(3e-3 * factor(line["step"], STEPS, 4, 0.1))
+        assert line["lr"] == pytest.approx(3e-3 * Schedule("cosine", STEPS, 4, 0.1).factor(line["step"]))
     assert abs(sum(8 * line["domain_share"] for line in steps) - 0.8 * 8 * STEPS) <= 1
     assert steps[-1]["lr"] == pytest.approx(3e-4)
     assert [line["event"] for line in records.read(folder / "journal.jsonl")] == ["start", "finish"]

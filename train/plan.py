@@ -1,0 +1,273 @@
+"""What a training run will take, before anything is spent: memory, time, money, and whether it is warranted at all.
+
+    python -m train.plan                                              the latest run, on 8 H100s
+    python -m train.plan pipelines/clinical.yaml --gpu a100-80g --gpus 64 --tensor-parallel 8 --price 2.1
+    python -m train.plan runs/clinical --probe --measure              timed and measured on this machine
+
+Needs the base model's config.json, no weights; before mix.build the budget comes from the pipeline's keys. torch is
+loaded for --probe and --measure only.
+"""
+
+import argparse
+import json
+import math
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines import cli
+from pipelines.config import Pipeline
+from train import architecture, flops, memory, speed, warranted
+from train.architecture import Architecture
+from train.fits import fits
+from train.gpus import GPUS, Gpu
+from train.memory import CHECKPOINTING, STATES, Layout, Work
+
+if TYPE_CHECKING:
+    from mix.plan import Plan
+
+BYTES_PER_TOKEN = 4.0
+"""UTF-8 bytes of text per token, before anything is encoded: English under a vocabulary of 32k and more."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is trained on."""
+
+    tokens: float
+    tokens_from: str
+    corpus: float | None
+    """Tokens of the domain pool, each once; None where not known."""
+    corpus_from: str
+    epochs: float | None
+    """How often the budget goes through the domain pool."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command."""
+    pipeline, options = cli.parse("train.plan", __doc__ or "", "train", argv, _arguments)
+    made = make(pipeline, options)
+    if options.json:
+        json.dump(made, sys.stdout, indent=1)
+        print()
+        return
+    from train.plan_show import show
+
+    show(made)
+
+
+def make(pipeline: Pipeline, options: argparse.Namespace) -> dict[str, Any]:
+    """Everything the plan says, as JSON types; each part names what it assumes."""
+    mixture = _mixture(pipeline)
+    shape = _shape(pipeline, mixture)
+    seq_len = mixture.seq_len if mixture else pipeline.mix.seq_len
+    work = _work(pipeline, options, seq_len)
+    gpu, layout = GPUS[options.gpu], _layout(shape, options)
+    budget = _budget(pipeline, options, mixture)
+    given = options.tokens_per_second, options.mfu
+    reached = speed.estimate(shape, gpu, layout, work, *given, probe=options.probe)
+    bits, bits_from = _bits(pipeline, seq_len, options.measure)
+    findings = warranted.judge(shape, budget.corpus, budget.epochs, bits)
+    return {
+        "model": {"folder": pipeline.model, **asdict(shape), "parameters": shape.parameters},
+        "budget": asdict(budget),
+        "accumulation": pipeline.train.global_batch / (work.batch * layout.rows),
+        "flops": _flops(shape, work, budget.tokens),
+        "memory": _memory(shape, gpu, layout, work),
+        "speed": None if reached is None else asdict(reached),
+        "cost": speed.cost(shape, gpu, budget.tokens, reached, options.price),
+        "fits": fits(shape, work, options.gpus),
+        "warranted": {
+            "verdict": warranted.verdict(findings),
+            "bits_from": bits_from,
+            "findings": [asdict(finding) for finding in findings],
+        },
+    }
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the plan")
+    group.add_argument("--gpu", choices=sorted(GPUS), default="h100", help="kind of GPU (default h100)")
+    numbers = (
+        ("--gpus", 8, "GPUs in all; those that the options below do not take share the states by FSDP"),
+        ("--replicas", 1, "HSDP: groups of GPUs that each hold the whole states; 1 is plain FSDP"),
+        ("--tensor-parallel", 1, "GPUs a layer is split over; 1 turns it off"),
+        ("--pipeline-parallel", 1, "stages the layers are split into; 1 turns it off"),
+        ("--context-parallel", 1, "GPUs a row is split over; 1 turns it off"),
+    )
+    for name, default, text in numbers:
+        group.add_argument(name, type=_at_least_one, default=default, help=f"{text} (default {default})")
+    group.add_argument(
+        "--checkpointing", choices=CHECKPOINTING, default="none", help="activations recomputed (default none)"
+    )
+    text = "; ".join(f"{name}: {states.about}" for name, states in STATES.items())
+    group.add_argument("--states", choices=sorted(STATES), default="fp32", help=f"{text} (default fp32)")
+    group.add_argument(
+        "--lora-rank", type=_at_least_one, default=0, help="rank of LoRA adapters (default: all weights are trained)"
+    )
+    figures = (
+        ("--tokens", "training tokens instead of steps x global batch x seq_len"),
+        ("--corpus-tokens", "domain tokens, each once, where the mixture is not built"),
+        ("--tokens-per-second", "of all GPUs together, where you know it"),
+        ("--price", "price of one GPU for one hour, in any currency"),
+    )
+    for name, text in figures:
+        group.add_argument(name, type=_positive, metavar="NUMBER", help=text)
+    group.add_argument("--mfu", type=_share, metavar="SHARE", help="model FLOPs utilisation instead of a published one")
+    group.add_argument("--probe", action="store_true", help="time a few steps of the model on this machine")
+    group.add_argument("--measure", action="store_true", help="measure the base on the run's held-out text")
+    group.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return number
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return number
+
+
+def _share(text: str) -> float:
+    number = _positive(text)
+    if number > 1:
+        raise argparse.ArgumentTypeError(f"{text} is more than 1, the whole of the peak rate")
+    return number
+
+
+def _mixture(pipeline: Pipeline) -> "Plan | None":
+    path = pipeline.folder / "mixture.json"
+    if not path.exists():
+        return None
+    from mix.plan import read_plan
+
+    return read_plan(path)
+
+
+def _shape(pipeline: Pipeline, mixture: "Plan | None") -> Architecture:
+    """The base, with rows for the tokens that the run's tokenizer adds."""
+    shape = architecture.read(Path(pipeline.model))
+    own = pipeline.tokenizer.train > 0
+    if mixture and (own or mixture.vocabulary_size > shape.vocab):
+        shape = architecture.read(Path(pipeline.model), vocab=mixture.vocabulary_size)
+    seq_len = mixture.seq_len if mixture else pipeline.mix.seq_len
+    if seq_len > shape.max_positions:
+        raise ValueError(
+            f"mix.seq_len: {seq_len} is more than the base model's max_position_embeddings ({shape.max_positions}), so "
+            "train.launch would refuse it. Lower mix.seq_len."
+        )
+    return shape
+
+
+def _work(pipeline: Pipeline, options: argparse.Namespace, seq_len: int) -> Work:
+    element = 2 if pipeline.train.dtype == "bfloat16" else 4
+    return Work(seq_len, pipeline.train.local_batch, element, options.checkpointing, options.states, options.lora_rank)
+
+
+def _layout(a: Architecture, options: argparse.Namespace) -> Layout:
+    tensor, stages, context = options.tensor_parallel, options.pipeline_parallel, options.context_parallel
+    taken = options.replicas * tensor * stages * context
+    if options.gpus % taken:
+        raise ValueError(
+            f"--gpus: {options.gpus} cannot be shared out: replicas x tensor x pipeline x context parallel is {taken}, "
+            f"which does not divide it. Set --gpus to a multiple of {taken}."
+        )
+    if a.kv_heads % tensor or a.heads % tensor:
+        raise ValueError(
+            f"--tensor-parallel: {tensor} does not divide the model's {a.heads} heads and {a.kv_heads} key heads, so a "
+            "layer cannot be split evenly. Choose a divisor of both."
+        )
+    if stages > a.layers:
+        raise ValueError(
+            f"--pipeline-parallel: {stages} stages for {a.layers} layers would leave some empty. Lower it."
+        )
+    return Layout(options.gpus // taken, options.replicas, tensor, stages, context)
+
+
+def _budget(pipeline: Pipeline, options: argparse.Namespace, mixture: "Plan | None") -> Budget:
+    train, mix = pipeline.train, pipeline.mix
+    seq_len = mixture.seq_len if mixture else mix.seq_len
+    tokens, about = train.steps * train.global_batch * seq_len, "train.steps x train.global_batch x mix.seq_len"
+    if options.tokens:
+        tokens, about = options.tokens, "--tokens"
+    corpus, corpus_from = None, "not known before curation"
+    kept = _kept_bytes(pipeline)
+    if options.corpus_tokens:
+        corpus, corpus_from = options.corpus_tokens, "--corpus-tokens"
+    elif mixture:
+        corpus = float(sum(source.tokens for pool, source in mixture.sources if pool.name == "domain"))
+        corpus_from = "mixture.json"
+    elif kept is not None:
+        corpus, corpus_from = kept / BYTES_PER_TOKEN, f"manifest.json: bytes kept / {BYTES_PER_TOKEN:g}"
+    epochs = tokens * mix.domain / corpus if corpus else None
+    return Budget(tokens, about, corpus, corpus_from, epochs)
+
+
+def _kept_bytes(pipeline: Pipeline) -> int | None:
+    """Bytes of domain text that curation kept; None before it."""
+    from curate.files import read_json
+
+    path = pipeline.folder / "manifest.json"
+    if not path.exists():
+        return None
+    kept = read_json(path).get("kept")
+    return kept["domain"]["bytes"] if kept else None
+
+
+def _flops(a: Architecture, work: Work, tokens: float) -> dict[str, Any]:
+    counted = flops.count(a, work.seq_len, work.checkpointing, work.lora_rank)
+    return {
+        "rule_of_thumb": flops.rule_of_thumb(a.parameters, tokens),
+        "counted": counted.model * tokens,
+        "recomputed": counted.recomputed * tokens,
+        "of_utilisation": flops.of_utilisation(a, work.seq_len) * tokens,
+        "per_token": {**asdict(counted), "forward": counted.forward, "model": counted.model},
+    }
+
+
+def _memory(a: Architecture, gpu: Gpu, layout: Layout, work: Work) -> dict[str, Any]:
+    mine, whole = memory.per_gpu(a, layout, work), memory.unsharded(a, layout, work)
+    return {
+        "gpu": asdict(gpu),
+        "layout": {**asdict(layout), "gpus": layout.gpus, "name": str(layout)},
+        "work": asdict(work),
+        "states": STATES[work.states].about,
+        "per_gpu": {**asdict(mine), "total": mine.total, "worked_example": mine.worked_example},
+        "unsharded": {**asdict(whole), "total": whole.total},
+        "limit": gpu.memory * (1 - memory.ROOM),
+        "fits": mine.total <= gpu.memory * (1 - memory.ROOM),
+    }
+
+
+def _bits(pipeline: Pipeline, seq_len: int, measure: bool) -> tuple[dict[str, float] | None, str]:
+    """Bits per byte of the base on both pools, and where they are from."""
+    from curate.files import read_json
+
+    if measure:
+        return _measured(pipeline, seq_len), "measured now"
+    for path in sorted((pipeline.folder / "eval").glob("*.json")):
+        base = read_json(path).get("base") or {}
+        names = ("domain_bits_per_byte", "general_bits_per_byte")
+        if all(name in base for name in names):
+            return {name: base[name] for name in names}, str(path)
+    return None, "not measured"
+
+
+def _measured(pipeline: Pipeline, seq_len: int) -> dict[str, float]:
+    from eval import held_out, hugging_face
+    from tokenization.folder import find
+
+    evaluation = pipeline.eval
+    base = find(pipeline.model, weights=True)
+    windows = held_out.load(pipeline.folder, base, seq_len, evaluation.documents, evaluation.characters)
+    return held_out.bits_per_byte(windows, hugging_face.nll(hugging_face.load(base)))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -12,13 +12,13 @@ save. 0 ids differ on 163 MB of real text with the tokenizers of GPT-2, NeoX-20B
 tokenizers 3.4, which is also the speed where gigatoken cannot be used.
 """
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import polars as pl
 from tokenizers import Tokenizer
@@ -65,34 +65,38 @@ class Encoder:
         self.dtype = np.dtype(np.uint16 if self.vocabulary_size <= 1 << 16 else np.uint32)
 
     @cached_property
-    def _definition(self) -> tuple[str, dict[str, int]]:
+    def _plain(self) -> tuple[dict[str, Any], dict[str, int]]:
         return plain_text(self.folder, {self.bos, self.eos})
 
     @cached_property
+    def _definition(self) -> str:
+        return json.dumps(self._plain[0], ensure_ascii=False)
+
+    @cached_property
     def _slow(self) -> Tokenizer:
-        return Tokenizer.from_str(self._definition[0])
+        return Tokenizer.from_str(self._definition)
 
     @cached_property
     def _fast(self) -> tuple[Any, str]:
         """gigatoken's tokenizer, or None and what encodes instead and why."""
         if not self.check:
             return None, "tokenizers (the share to check gigatoken on is 0)"
-        fast, why_not = open_gigatoken(self._definition[0])
+        fast, why_not = open_gigatoken(self._definition)
         if fast is None:
             return None, f"tokenizers (gigatoken cannot read this tokenizer: {why_not})"
-        if not self._equal(fast, probes(*self._definition)):
+        if not self._equal(fast, probes(*self._plain)):
             return None, "tokenizers (gigatoken gives other ids on probes of this tokenizer)"
         return fast, GIGATOKEN
 
     @cached_property
     def _normalizes(self) -> bool:
-        return normalizes(self._definition[0])
+        return normalizes(self._plain[0])
 
     @cached_property
     def _forbidden(self) -> np.ndarray:
         """bool [vocabulary]: ids no text may get."""
         forbidden = np.zeros(self.vocabulary_size, np.bool_)
-        forbidden[list(self._definition[1].values())] = True
+        forbidden[list(self._plain[1].values())] = True
         return forbidden
 
     def encode(self, text: pl.Series) -> Encoded:
@@ -132,16 +136,18 @@ class Encoder:
             encoded.append((slow, *_encode_slow(self._slow, text.filter(pl.Series(slow)))))
         if not slow.all():
             encoded.append((~slow, *encode_fast(fast, text.filter(pl.Series(~slow)))))
-        bos = -1 if self.bos is None else self.bos
-        eos = -1 if self.eos is None else self.eos
         lengths = np.zeros(len(text), np.int64)
         for rows, _, offsets in encoded:
-            lengths[rows] = np.diff(offsets) + (bos >= 0) + (eos >= 0)
-        starts = np.cumsum(lengths) - lengths
-        ids = np.empty(int(lengths.sum()), self.dtype)
-        for rows, content, offsets in encoded:
-            found = _frame(content, offsets, starts[rows], bos, eos, self._forbidden, ids)
-            assert found == 0, f"{self.folder}: text became special tokens {found} times"
+            lengths[rows] = np.diff(offsets) + (self.bos is not None) + (self.eos is not None)
+        ends = np.cumsum(lengths)
+        ids = np.empty(int(ends[-1]), self.dtype)
+        content = np.ones(len(ids), np.bool_)
+        for mark, places in ((self.bos, ends - lengths), (self.eos, ends - 1)):
+            if mark is not None:
+                ids[places], content[places] = mark, False
+        for rows, found, _ in encoded:
+            assert not self._forbidden[found].any(), f"{self.folder}: text became special tokens"
+            ids[content if rows.all() else content & np.repeat(rows, lengths)] = found
         return ids, lengths
 
 
@@ -236,24 +242,3 @@ def _joined(parts: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
         joined[at : at + len(part)] = part
         at += len(part)
     return joined
-
-
-@numba.njit(nogil=True, cache=True)
-def _frame(content, offsets, starts, bos, eos, forbidden, out):  # type: ignore[no-untyped-def]
-    """Write document d with BOS and EOS (-1: none) around it at out[starts[d]]; returns how many ids are forbidden.
-
-    content: ids [tokens], offsets: [documents + 1], forbidden: bool [vocabulary], out: [tokens with marks].
-    """
-    found = 0
-    for document in range(offsets.size - 1):
-        at = starts[document]
-        if bos >= 0:
-            out[at] = bos
-            at += 1
-        for token in content[offsets[document] : offsets[document + 1]]:
-            found += forbidden[token]
-            out[at] = token
-            at += 1
-        if eos >= 0:
-            out[at] = eos
-    return found

@@ -53,14 +53,14 @@ def encode_fast(tokenizer: Any, text: pl.Series) -> tuple[np.ndarray, np.ndarray
     return np.asarray(encoded.layout.content.data), np.asarray(encoded.layout.offsets.data)
 
 
-def normalizes(definition: str) -> bool:
+def normalizes(definition: dict[str, Any]) -> bool:
     """Whether the tokenizer brings text to a Unicode normal form; gigatoken knows NFC only and refuses the others."""
-    return '"NFC"' in json.dumps(json.loads(definition).get("normalizer"))
+    return '"NFC"' in json.dumps(definition.get("normalizer"))
 
 
-def probes(definition: str, special: dict[str, int]) -> pl.Series:
+def probes(definition: dict[str, Any], special: dict[str, int]) -> pl.Series:
     """Texts on which a definition that is read otherwise shows: pairs of awkward pieces, and tokens that are added."""
-    tokens = [token["content"] for token in json.loads(definition)["added_tokens"]] + list(special)
+    tokens = [token["content"] for token in definition["added_tokens"]] + list(special)
     pairs = ["".join(f"{one}{other}{other} {one}" for other in AWKWARD) for one in AWKWARD]
     named = [f"a{token}b {token} {token}{token}\n{token}" for token in tokens]
     runs = [piece * length for piece in (" ", "\n", "a", "1", "-") for length in (2, 3, 17, 300)]

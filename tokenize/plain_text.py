@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 
-def plain_text(folder: Path, named: set[int | None]) -> tuple[str, dict[str, int]]:
-    """A tokenizer.json whose special tokens no text can match, and those tokens with their ids.
+def plain_text(folder: Path, named: set[int | None]) -> tuple[dict[str, Any], dict[str, int]]:
+    """A tokenizer.json, parsed, whose special tokens no text can match, and those tokens with their ids.
 
     tokenizers and gigatoken look for special tokens in the text first; without the entries they cannot. Some models
     hold the same strings in their vocabulary, where a whole-word look-up could still find them: there they get a name
@@ -22,11 +22,13 @@ def plain_text(folder: Path, named: set[int | None]) -> tuple[str, dict[str, int
     if isinstance(vocabulary, dict):
         special |= {token: id for token, id in vocabulary.items() if id in named}
         hidden |= {token: f"\ue000special {id}\ue000" for token, id in special.items()}
-        model["vocab"] = {hidden.get(token, token): id for token, id in vocabulary.items()}
+        for token in sorted(hidden.keys() & vocabulary.keys()):
+            vocabulary[hidden[token]] = vocabulary.pop(token)
     else:
         model["vocab"] = [[hidden.get(token, token), score] for token, score in vocabulary]
-    if model.get("merges"):
-        model["merges"] = [merge for merge in model["merges"] if _result(merge) not in hidden]
+    if merges := model.get("merges"):  # "a b" or ["a", "b"]
+        made = map("".join, merges) if isinstance(merges[0], list) else (merge.replace(" ", "") for merge in merges)
+        model["merges"] = [merge for merge, token in zip(merges, made, strict=True) if token not in hidden]
     unknown = model.get("unk_token")
     if unknown in hidden:
         model["unk_token"] = hidden[unknown]
@@ -37,10 +39,4 @@ def plain_text(folder: Path, named: set[int | None]) -> tuple[str, dict[str, int
     definition["added_tokens"] = [token for token in added if token["content"] not in special]
     definition["post_processor"] = definition["truncation"] = definition["padding"] = None
     special.pop(unknown, None)
-    return json.dumps(definition, ensure_ascii=False), special
-
-
-def _result(merge: Any) -> str:
-    """The token a merge makes; tokenizer.json writes it as "a b" or as ["a", "b"]."""
-    left, right = merge.split(" ") if isinstance(merge, str) else merge
-    return left + right
+    return definition, special

@@ -19,7 +19,10 @@ import numpy as np
 
 def palimpsest(folder: Path, texts: list[str]) -> Callable[[], np.ndarray]:
     """A polars column, as it comes out of Parquet."""
+    import awkward  # noqa: F401  (it and the next two are imported when they are needed)
+    import gigatoken  # noqa: F401
     import polars as pl
+    import pyarrow.compute  # noqa: F401
 
     from tokenization.encode import Encoder
 

@@ -113,7 +113,12 @@ def mixture(run: Run) -> Markup:
     ]
     columns = ("pool", "source", "documents", "cut", "tokens", "rows", "padding", "rows dealt", "epochs")
     by_source = html("<h3>By source</h3>{}", table(columns, sources, range(2, 9)))
-    return section("mixture", title, about, table(headings, pools, range(1, 7)), by_source)
+    told = (*_sentences("Rescaled", run.mixture["rescaled"]), *_sentences("Advice", run.mixture["advice"]))
+    return section("mixture", title, about, table(headings, pools, range(1, 7)), *told, by_source)
+
+
+def _sentences(heading: str, found: list[str]) -> list[Markup]:
+    return [html("<h3>{}</h3><ul>{}</ul>", heading, join(html("<li>{}</li>", one) for one in found))] if found else []
 
 
 def _source(pool: str, packed: dict[str, Any], dealt: dict[str, Any], seq_len: int) -> tuple[Any, ...]:

@@ -223,6 +223,7 @@ def write_mixture(folder: Path) -> None:
         got[pool]["sources"] = of_sources
     budget = {"steps": 300, "global_batch": 16, "rows": 4800}
     mixture = {"identity": "0" * 16, "plan": plan, "budget": budget, "asked": shares, "got": got}
+    mixture |= {"rescaled": [], "advice": [f"mix.replay: is 2 %, and sources may be called {SCRIPT}"]}
     write_json(folder / "mixture.json", mixture)
 
 

@@ -54,7 +54,7 @@ def test_text_from_a_corpus_is_shown_and_does_nothing(whole_run: Path) -> None:
     page, text = page_of(whole_run)
     assert [tag for tag, _ in page.elements].count("script") == 3, "the charts' data, plotly, ours"
     assert not [tag for tag, _ in page.elements if tag == "img"]
-    assert page.words().count(small_run.SCRIPT) >= 12, "in ids, details, excerpts and the journal"
+    assert page.words().count(small_run.SCRIPT) >= 13, "in ids, details, excerpts, advice and the journal"
     outside = text.partition("<script")[0]
     assert small_run.SCRIPT not in outside and "onerror=alert(1)&gt;" in outside
 

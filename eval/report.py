@@ -1,20 +1,23 @@
 """One self-contained HTML file about a run: what went in, what was dropped, what was trained on, what came of it.
 
     python -m eval.report [RUN]
+    python -m eval.report --compare RUN RUN       two runs side by side; RUN:NAME is its training run NAME
 
 Writes <run>/report.html. It needs no network (plotly.js is inside, 5 MB), runs only its own scripts (their hashes
 stand in its content security policy), prints, and is readable on a phone and in dark mode. What the run has not
-reached yet is said, with the command that makes it.
+reached yet is said, with the command that makes it. A comparison is written to <first run>/compare.html.
 """
 
+import argparse
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from pipelines import cli
+from pipelines import cli, config
 from pipelines.config import Pipeline
 
 HERE = Path(__file__).parent
@@ -22,9 +25,18 @@ HERE = Path(__file__).parent
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
-    pipeline, _ = cli.parse("eval.report", __doc__ or "", "eval", argv)
-    path = write(pipeline)
+    early = argparse.ArgumentParser(add_help=False)
+    _arguments(early)
+    if names := early.parse_known_args(argv)[0].compare:
+        path = write_comparison(*names)
+    else:
+        pipeline, _ = cli.parse("eval.report", __doc__ or "", "eval", argv, _arguments)
+        path = write(pipeline)
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--compare", nargs=2, metavar="RUN", help="two run folders, each with :NAME of a training run")
 
 
 def write(pipeline: Pipeline) -> Path:
@@ -37,12 +49,33 @@ def write(pipeline: Pipeline) -> Path:
     return path
 
 
+def write_comparison(one: str, other: str) -> Path:
+    """Write the comparison of two runs, whole or not at all; returns its path."""
+    from curate.files import write_text
+    from eval.report_compare import compare
+    from eval.report_data import read
+    from eval.report_html import html
+
+    pipelines = [_named(name) for name in (one, other)]
+    runs = tuple((name, read(pipeline)) for name, pipeline in zip((one, other), pipelines, strict=True))
+    sections, charts = compare(runs)  # type: ignore[arg-type]
+    header = html('<header><p class="kicker">Two Palimpsest runs</p><h1>{} and {}</h1></header>', one, other)
+    path = pipelines[0].folder / "compare.html"
+    write_text(path, _page(f"{one} and {other}", header, sections, charts))
+    return path
+
+
+def _named(name: str) -> Pipeline:
+    """The pipeline of a run folder, for the training run that stands behind a colon."""
+    folder, _, training = name.partition(":") if not Path(name).is_dir() else (name, "", "")
+    return config.load(
+        Path(folder) / "pipeline.yaml", {"output": folder} | ({"train.run": training} if training else {})
+    )
+
+
 def render(run: Any) -> str:
     """The page of a run that `eval.report_data.read` gave."""
-    from plotly.offline import get_plotlyjs
-
     from eval import report_curation, report_mixture, report_training
-    from eval.report_html import html, join
 
     curves, charts = report_training.training(run)
     tokenizer, terms = report_mixture.tokenizer(run)
@@ -57,17 +90,26 @@ def render(run: Any) -> str:
         ("mixture", "Mixture", report_mixture.mixture(run)),
         ("provenance", "Made with", report_training.provenance(run)),
     ]
-    links = join(html('<a href="#{}">{}</a>', anchor, title) for anchor, title, _ in sections)
-    body = join([report_training.headline(run), html("<nav>{}</nav>", links), *(text for _, _, text in sections)])
+    return _page(run.pipeline.name, report_training.headline(run), sections, charts | terms)
+
+
+def _page(title: str, header: Any, sections: Sequence[tuple[str, str, Any]], charts: dict[str, Any]) -> str:
+    """The page with a header, sections (anchor, title, text) and charts by name."""
+    from plotly.offline import get_plotlyjs
+
+    from eval.report_html import html, join
+
+    links = join(html('<a href="#{}">{}</a>', anchor, name) for anchor, name, _ in sections)
+    body = join([header, html("<nav>{}</nav>", links), *(text for _, _, text in sections)])
     plotly, script = get_plotlyjs(), (HERE / "report_page.js").read_text(encoding="utf-8")
     # A script element ends at the first "</script", which neither script may hold and the data must not.
     assert "</script" not in plotly and "</script" not in script
     page = Template((HERE / "report_page.html").read_text(encoding="utf-8"))
     return page.substitute(
-        title=html("{}: Palimpsest report", run.pipeline.name),
+        title=html("{}: Palimpsest report", title),
         script_hashes=" ".join(_hash(text) for text in (plotly, script)),
         body=body,
-        charts=json.dumps({**charts, **terms}, allow_nan=False).replace("<", "\\u003c"),
+        charts=json.dumps(charts, allow_nan=False).replace("<", "\\u003c"),
         plotly=plotly,
         script=script,
     )

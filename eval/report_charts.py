@@ -15,19 +15,19 @@ def training(steps: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> 
     if evaluations:
         charts["Held-out bits per byte: change since step 0"] = figure(_tracks(evaluations), "bits per byte", zero=True)
     if steps:
-        thin = _thin(steps)
+        shown = thin(steps)
         charts["Training loss by pool"] = figure(
             [
-                _line(thin, "domain", "domain", "loss_domain"),
-                _line(thin, "replay", "general", "loss_replay"),
-                _line(thin, "all", "plain", "loss"),
+                _line(shown, "domain", "domain", "loss_domain"),
+                _line(shown, "replay", "general", "loss_replay"),
+                _line(shown, "all", "plain", "loss"),
             ],
             "nats per token",
         )
-        charts["Learning rate"] = figure([_line(thin, "learning rate", "plain", "lr")], "learning rate")
-        charts["Gradient norm (before clipping)"] = figure([_line(thin, "norm", "plain", "grad_norm")], "norm")
+        charts["Learning rate"] = figure([_line(shown, "learning rate", "plain", "lr")], "learning rate")
+        charts["Gradient norm (before clipping)"] = figure([_line(shown, "norm", "plain", "grad_norm")], "norm")
         charts["Domain share of each batch"] = figure(
-            [_line(thin, "domain share", "domain", "domain_share")], "share of rows", span=[0, 1.02]
+            [_line(shown, "domain share", "domain", "domain_share")], "share of rows", span=[0, 1.02]
         )
     return charts
 
@@ -107,6 +107,7 @@ def _line(steps: list[dict[str, Any]], name: str, colour: str, key: str) -> Line
     return name, colour, [step["step"] for step in steps], [step.get(key) for step in steps]
 
 
-def _thin(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def thin(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """At most MOST_POINTS of the steps, evenly, the last one among them."""
     every = -(-len(steps) // MOST_POINTS)
     return steps[::-1][::every][::-1]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from curate.files import write_json
+from eval import run as eval_run
 from pipelines import config
 from tests.eval import small_run
 
@@ -44,3 +45,10 @@ def trained_run(run: Path, models_folder: Path, tmp_path: Path) -> Path:
     small_run.write_mixture(run)
     small_run.write_training(run)
     return run
+
+
+@pytest.fixture
+def whole_run(trained_run: Path) -> Path:
+    """The trained run with its scores."""
+    eval_run.score(config.load(trained_run / "pipeline.yaml"))
+    return trained_run

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from markupsafe import Markup
 
 from curate.files import write_json
 from eval import report, report_charts, report_html
-from eval import run as eval_run
 from pipelines import config
 from tests.eval import small_run
 
@@ -41,13 +39,6 @@ class Page(HTMLParser):
 def page_of(run: Path) -> tuple[Page, str]:
     text = report.write(config.load(run / "pipeline.yaml")).read_text(encoding="utf-8")
     return Page(text), text
-
-
-@pytest.fixture
-def whole_run(trained_run: Path) -> Path:
-    """The trained run with its scores."""
-    eval_run.score(config.load(trained_run / "pipeline.yaml"))
-    return trained_run
 
 
 def test_text_from_a_corpus_is_shown_and_does_nothing(whole_run: Path) -> None:
@@ -172,27 +163,6 @@ def test_bytes_in_words(value: float, expected: str) -> None:
     assert report_html.human_bytes(value) == expected
 
 
-def chromium() -> str:
-    """The browser, where one is installed."""
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if not found:
-        pytest.skip("no Chromium here: apt-get install chromium to look at the report in a browser")
-    return found
-
-
-def test_in_a_browser_the_charts_draw_and_no_script_of_the_corpus_runs(whole_run: Path, tmp_path: Path) -> None:
-    command = [chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
-    command += ["--disable-background-networking", "--disable-component-update", "--enable-logging=stderr"]
-    command += [f"--user-data-dir={tmp_path / 'browser'}", "--virtual-time-budget=5000", "--dump-dom"]
-    report.write(config.load(whole_run / "pipeline.yaml"))
-    done = subprocess.run(
-        [*command, (whole_run / "report.html").as_uri()], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert "CONSOLE" not in done.stderr, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    assert done.stdout.count('class="main-svg"') >= 5, "a drawing in every chart"
-    assert "<title>small: Palimpsest report</title>" in done.stdout
-
-
 def test_scores_of_a_model_from_scratch(run: Path) -> None:
     group = {"bits_per_byte": 2.0, "documents": 3, "bytes": 10, "tokens": 4}
     trained = {"domain_bits_per_byte": 2.0, "general_bits_per_byte": 2.5, "groups": {"domain": group}, "identity": "ab"}
@@ -201,3 +171,20 @@ def test_scores_of_a_model_from_scratch(run: Path) -> None:
     write_json(run / "eval" / "scores.json", scores)
     words = page_of(run)[0].words()
     assert "2.000 on domain text, 2.500 on general text" in words and "from scratch, so there is no base" in words
+
+
+def test_two_runs_side_by_side(whole_run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(whole_run, other)
+    text = (other / "pipeline.yaml").read_text().replace("peak_lr: 0.0003", "peak_lr: 0.0001")
+    (other / "pipeline.yaml").write_text(text)
+    shutil.move(other / "train" / "main", other / "train" / "low")
+    report.main(["--compare", str(whole_run), f"{other}:low"])
+    page = Page((whole_run / "compare.html").read_text(encoding="utf-8"))
+    words = page.words()
+    assert "train.peak_lr 0.0003 0.0001" in words and "train.run main low" in words
+    assert "The held-out documents are the same." in words and "+0.0000" in words
+    assert small_run.SCRIPT not in (whole_run / "compare.html").read_text(encoding="utf-8").partition("<script")[0]
+    shutil.rmtree(other / "eval")
+    report.main(["--compare", str(whole_run), f"{other}:low"])
+    assert f"Not measured yet: {other}:low." in Page((whole_run / "compare.html").read_text()).words()

@@ -150,6 +150,7 @@ def measured(folder: Path, model: Path, name: str, steps: int) -> dict[str, Any]
 def run(command: str, *arguments: Any, **keys: Any) -> None:
     """A command of the product, its output to build/embed/log.txt."""
     options = [part for key, value in keys.items() for part in (f"--{key}", str(value))]
+    WORK.mkdir(parents=True, exist_ok=True)
     with open(WORK / "log.txt", "a") as log:
         done = subprocess.run([sys.executable, "-m", command, *map(str, arguments), *options], stdout=log, stderr=log)
     if done.returncode:

@@ -93,7 +93,10 @@ def test_jsonl(run: Path, plan: Plan, tokens: np.ndarray) -> None:
 
 
 def test_mds(run: Path, tokens: np.ndarray) -> None:
-    streaming = pytest.importorskip("streaming", reason="mosaicml-streaming is not installed (extra mds)")
+    try:
+        import streaming
+    except (ImportError, RuntimeError) as error:  # its torchvision can be built for another torch
+        pytest.skip(f"mosaicml-streaming (extra mds) cannot be imported: {error}")
     read = streaming.StreamingDataset(local=str(exported(run, "mds")), batch_size=1, shuffle=False)
     assert np.array_equal(np.stack([read[row]["tokens"] for row in range(ROWS)]), tokens)
 

@@ -28,7 +28,9 @@ def find(model: str, weights: bool = False) -> Path:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"model: {model} is neither a folder here nor a model the hub gives out ({reason}), so there is nothing "
-            "to continue. Name a folder with config.json, tokenizer.json and safetensors, or a hub id."
+            "to continue. Name a folder with config.json, tokenizer.json and safetensors, or a hub id. Without a "
+            f"network: run `hf download {model} --include '*.json' '*.safetensors' --local-dir FOLDER` where there is "
+            "one, copy FOLDER here and set model: FOLDER."
         ) from None
 
 

@@ -1,5 +1,6 @@
 """A run's settings as torchtitan's configuration, and the processes brought together."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,14 @@ from train.trainer import ContinuedTrainer, StepFigures
 # isort: split
 from torchtitan.components.optimizer import default_adamw
 from torchtitan.components.tokenizer import BaseTokenizer
-from torchtitan.config import CommConfig, DebugConfig, ParallelismConfig, TrainingConfig
+from torchtitan.config import CommConfig, CompileConfig, DebugConfig, ParallelismConfig, TrainingConfig
 from torchtitan.distributed import utils as dist_utils
+from torchtitan.distributed.activation_checkpoint import FullAC, SelectiveAC
 from torchtitan.observability import structured_logger
 from torchtitan.tools import utils
+
+CHECKPOINTING = {"none": None, "selective": SelectiveAC.Config(), "full": FullAC.Config()}
+"""train.activation_checkpointing -> torchtitan's."""
 
 
 def configure(settings: Settings) -> ContinuedTrainer.Config:
@@ -25,12 +30,15 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
     structured_logger.init_structured_logger("train", "", enable=False)
     train, weights = settings.pipeline.train, settings.weights
     evaluation = settings.pipeline.eval
+    if train.pipeline_parallel > 1:  # torchtitan asks for the rank whose figures it would print; ours are on the first
+        last = int(os.environ["WORLD_SIZE"]) * (train.pipeline_parallel - 1) // train.pipeline_parallel
+        os.environ.setdefault("LOG_RANK", str(last))
     return ContinuedTrainer.Config(
         run=str(settings.pipeline.folder),
         eval_every=evaluation.every,
         eval_characters=evaluation.characters,
         eval_documents=evaluation.documents if evaluation.held_out else 0,
-        model_spec=model.specification(settings.architecture),
+        model_spec=model.specification(settings.architecture, train.float8),
         hf_assets_path="",
         dump_folder=str(settings.folder),
         loss=loss.chunked(len(POOLS), settings.plan.seq_len),
@@ -48,7 +56,15 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
             mixed_precision_param=train.dtype,
             disable_cuda_graphs=True,
         ),
-        parallelism=ParallelismConfig(spmd_backend="partial_dtensor"),
+        parallelism=ParallelismConfig(
+            spmd_backend="partial_dtensor",
+            data_parallel_replicate_degree=train.data_parallel_replicate,
+            data_parallel_shard_degree=train.data_parallel_shard,
+            tensor_parallel_degree=train.tensor_parallel,
+            pipeline_parallel_degree=train.pipeline_parallel,
+            context_parallel_degree=train.context_parallel,
+            context_parallel_load_balancer="ptrr",
+        ),
         checkpoint=Checkpoints.Config(
             enable=True,
             folder=CHECKPOINTS,
@@ -59,7 +75,8 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
             initial_load_in_hf=weights is not None,
             initial_load_path=None if weights is None else str(weights.resolve()),
         ),
-        activation_checkpoint=None,  # type: ignore[arg-type]
+        activation_checkpoint=CHECKPOINTING[train.activation_checkpointing],  # type: ignore[arg-type]
+        compile=CompileConfig(enable=train.compile, components=["model"]),
         comm=communication(),
         debug=DebugConfig(seed=train.seed, enable_structured_logging=False),
     )

@@ -1,5 +1,6 @@
 """Bits per byte of the live model on held-out text, shared out over the ranks."""
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -7,10 +8,13 @@ import torch
 import torch.distributed as dist
 
 from eval import held_out
+from train import stages
+from train.parallelism import row_unit
 from train.platform import DEVICE
 
 # isort: split
 from torch.distributed.fsdp import FSDPModule
+from torchtitan.trainer import Trainer
 
 if TYPE_CHECKING:
     from train.trainer import ContinuedTrainer
@@ -22,14 +26,18 @@ BATCH = 8
 def bits_per_byte(trainer: "ContinuedTrainer", windows: held_out.Windows) -> dict[str, float]:
     """The measure of eval.held_out; model mode and random state are left as found."""
     (part,) = trainer.model_parts
+    place = trainer.place
     training = part.training
     part.eval()
 
     def nats(inputs: np.ndarray, positions: np.ndarray, labels: np.ndarray) -> np.ndarray:
         return window_nats(trainer, inputs, positions, labels)
 
+    def add_up(sums: np.ndarray) -> np.ndarray:
+        return _add_up(sums * place.counts_tokens)
+
     try:
-        return held_out.bits_per_byte(windows, nats, BATCH, dist.get_rank(), dist.get_world_size(), _add_up)
+        return held_out.bits_per_byte(windows, nats, BATCH, place.rank, place.world, add_up)
     finally:
         part.train(training)
         for module in part.modules():
@@ -42,18 +50,26 @@ def window_nats(
     trainer: "ContinuedTrainer", inputs: np.ndarray, positions: np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
     """[n, l] each -> summed negative log-likelihood per window [n], logits a piece at a time as in training."""
-    (part,) = trainer.model_parts
-    more = -inputs.shape[1] % trainer.loss_fn.num_chunks  # type: ignore[attr-defined]
+    more = -inputs.shape[1] % _unit(trainer)
     filled = [
         np.pad(array, ((0, 0), (0, more)), constant_values=fill)
         for array, fill in ((inputs, 0), (positions, 0), (labels, held_out.IGNORED))
     ]
     batch, where, targets = (torch.from_numpy(array).to(trainer.device) for array in filled)
-    masks = part.get_attention_masks(positions=where)  # type: ignore[operator]
-    hidden = part(batch, positions=where, attention_masks=masks)
+    # Under context parallelism what comes back is this process's part of each row.
+    rows = {"input": batch, "positions": where}
+    batch, targets, options = Trainer.post_dataloading_process(trainer, rows, targets)
+    hidden = stages.pass_through(trainer, batch, options)
     with trainer.pool_loss.row_by_row(len(inputs)) as nats:
-        trainer.loss_fn(hidden, targets)
+        if trainer.place.stage == trainer.place.stages - 1:
+            trainer.loss_fn(hidden, targets)
         return nats().cpu().numpy()
+
+
+def _unit(trainer: "ContinuedTrainer") -> int:
+    """A row's length must be a multiple of this, so that pieces of the loss and processes have equal parts."""
+    dims = trainer.parallel_dims
+    return math.lcm(row_unit(dims.tp, dims.cp), dims.cp * trainer.loss_fn.num_chunks)  # type: ignore[attr-defined]
 
 
 def _add_up(sums: np.ndarray) -> np.ndarray:

@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> None:
     """Train, or finish what a killed run left."""
     pipeline, _ = cli.parse("train.launch", __doc__ or "", "train", argv)
-    from train import settings
+    from train import parallelism, settings
 
     world, first = int(os.environ.get("WORLD_SIZE", "1")), os.environ.get("RANK", "0") == "0"
     try:
+        _spin_briefly()
+        parallelism.check_device(pipeline.train)
         found = settings.resolve(pipeline)
-        settings.check_batches(pipeline, world)
+        layout = parallelism.layout(pipeline.train, world)
+        parallelism.check_model(found.architecture, layout, found.plan.seq_len)
+        settings.check_batches(pipeline, layout.rows)
     except ValueError:
         if first:
             raise
@@ -37,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
         if first:
             print(f"{export}: is there, the run is finished after {pipeline.train.steps} steps.")
         return
-    _train(found, world, first)
+    _train(found, str(layout), world, first)
 
 
 def _spin_briefly() -> None:
@@ -50,8 +54,7 @@ def _spin_briefly() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
-def _train(found: "Settings", world: int, first: bool) -> None:
-    _spin_briefly()
+def _train(found: "Settings", layout: str, world: int, first: bool) -> None:
     import dataclasses
 
     import torch.distributed as dist
@@ -73,7 +76,7 @@ def _train(found: "Settings", world: int, first: bool) -> None:
         dist.barrier()
         found = dataclasses.replace(found, weights=found.initial, architecture=architecture.read(found.initial))
     if first:
-        show(found, platform.describe_device(world))
+        show(found, platform.describe_device(world), layout if world > 1 else None)
     trainer = configure(found).build()
     try:
         trainer.train()
@@ -85,7 +88,7 @@ def _train(found: "Settings", world: int, first: bool) -> None:
     dist.destroy_process_group()
 
 
-def show(found: "Settings", devices: str) -> None:
+def show(found: "Settings", devices: str, layout: str | None = None) -> None:
     """Print what is about to happen."""
     from rich.console import Console
     from rich.table import Table
@@ -107,6 +110,7 @@ def show(found: "Settings", devices: str) -> None:
         ("learning rate", f"{train.peak:g}, warm-up {train.warmup_steps}, {train.schedule} to {lowest:g}"),
         ("precision", train.dtype),
         ("devices", devices),
+        ("parallelism", layout),
     ]
     table = Table(title="resume" if begun else "train", show_header=False, title_justify="left")
     for name, value in lines:

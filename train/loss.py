@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
 import train.platform  # noqa: F401  (before torchtitan)
 
 # isort: split
-from torchtitan.components.loss import IGNORE_INDEX, BaseLoss, ChunkedLossWrapper
+from torchtitan.components.loss import IGNORE_INDEX, BaseLoss, ChunkedLossWrapper, _LossParallelCrossEntropy
 from torchtitan.config import CompileConfig
 
 MOST_CHUNKS = 8
@@ -23,7 +24,16 @@ MOST_CHUNKS = 8
 
 
 def token_nats(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """-log p(label) [..] in nats under logits [.., V]; 0 where the label is -100. The gradient goes to logits."""
+    """-log p(label) [..] in nats under logits [.., V]; 0 where the label is -100. The gradient goes to logits.
+
+    Under tensor parallelism each process has logits of its part of the vocabulary, and gets the nats of the whole.
+    """
+    if isinstance(logits, DTensor):
+        (placement,) = logits.placements
+        assert placement.is_shard(logits.ndim - 1)
+        group = logits.device_mesh.get_group()
+        parts = logits.to_local(), labels, group, logits.shape[-1], "none"
+        return _LossParallelCrossEntropy.apply(*parts).view(labels.shape)
     return _TokenNats.apply(logits.float(), labels)
 
 

@@ -1,7 +1,8 @@
 """A Hugging Face architecture as torchtitan's model specification.
 
 Llama keeps torchtitan's complex rotary embedding, Qwen3 the cos/sin one with normalised queries and keys: each is
-what torchtitan's checkpoint adapter of that family expects. Logits agree with transformers to about 1e-6.
+what torchtitan's checkpoint adapter of that family expects. Mistral is a Llama with other sizes, its weights named
+alike. Logits agree with transformers to about 1e-6.
 """
 
 import dataclasses
@@ -21,6 +22,8 @@ from train.platform import DEVICE
 # isort: split
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torchtitan.components.quantization.float8 import Float8LinearConverter
+from torchtitan.distributed.pipeline_parallel import pipeline_llm
 from torchtitan.models.common import ComplexRoPE, CosSinRoPE, Embedding, Linear, RMSNorm
 from torchtitan.models.common.config_utils import make_ffn_config, make_gqa_config
 from torchtitan.models.common.param_init import skip_param_init
@@ -40,21 +43,27 @@ class _Family:
     adapter: Any
 
 
+_LLAMA = _Family(Llama3Model, Llama3TransformerBlock, ComplexRoPE, parallelize_llama, Llama3StateDictAdapter)
 _FAMILIES = {
-    "llama": _Family(Llama3Model, Llama3TransformerBlock, ComplexRoPE, parallelize_llama, Llama3StateDictAdapter),
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
     "qwen3": _Family(Qwen3Model, Qwen3TransformerBlock, CosSinRoPE, parallelize_qwen3, Qwen3StateDictAdapter),
 }
 
 
-def specification(architecture: Architecture) -> ModelSpec:
-    """What torchtitan's trainer builds, parallelises and loads weights into."""
+def specification(architecture: Architecture, float8: bool = False) -> ModelSpec:
+    """What torchtitan's trainer builds, parallelises and loads weights into; `float8` is for the layers' products."""
     family = _FAMILIES[architecture.kind]
+    model = _model(architecture, family)
+    if float8:
+        converter = Float8LinearConverter.Config(model_compile_enabled=True, filter_fqns=["lm_head"])
+        model = converter.build().convert(model)
     return ModelSpec(
         name=architecture.kind,
         flavor="hugging_face",
-        model=_model(architecture, family),
+        model=model,
         parallelize_fn=_summing_on_cpu(family.parallelize),
-        pipelining_fn=None,
+        pipelining_fn=pipeline_llm,
         post_optimizer_build_fn=None,
         state_dict_adapter=family.adapter,
     )

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines import cli
 from pipelines.config import Pipeline
-from train import architecture, flops, memory, speed, warranted
+from train import architecture, flops, memory, parallelism, speed, warranted
 from train.architecture import Architecture
 from train.fits import fits
 from train.gpus import GPUS, Gpu
-from train.memory import CHECKPOINTING, STATES, Layout, Work
+from train.memory import STATES, Layout, Work
 
 if TYPE_CHECKING:
     from mix.plan import Plan
@@ -63,7 +63,8 @@ def make(pipeline: Pipeline, options: argparse.Namespace) -> dict[str, Any]:
     shape = _shape(pipeline, mixture)
     seq_len = mixture.seq_len if mixture else pipeline.mix.seq_len
     work = _work(pipeline, options, seq_len)
-    gpu, layout = GPUS[options.gpu], _layout(shape, options)
+    gpu, layout = GPUS[options.gpu], _layout(pipeline, options)
+    parallelism.check_model(shape, layout, seq_len)
     budget = _budget(pipeline, options, mixture)
     given = options.tokens_per_second, options.mfu
     reached = speed.estimate(shape, gpu, layout, work, *given, probe=options.probe)
@@ -89,17 +90,11 @@ def make(pipeline: Pipeline, options: argparse.Namespace) -> dict[str, Any]:
 def _arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the plan")
     group.add_argument("--gpu", choices=sorted(GPUS), default="h100", help="kind of GPU (default h100)")
-    numbers = (
-        ("--gpus", 8, "GPUs in all; those that the options below do not take share the states by FSDP"),
-        ("--replicas", 1, "HSDP: groups of GPUs that each hold the whole states; 1 is plain FSDP"),
-        ("--tensor-parallel", 1, "GPUs a layer is split over; 1 turns it off"),
-        ("--pipeline-parallel", 1, "stages the layers are split into; 1 turns it off"),
-        ("--context-parallel", 1, "GPUs a row is split over; 1 turns it off"),
-    )
-    for name, default, text in numbers:
-        group.add_argument(name, type=_at_least_one, default=default, help=f"{text} (default {default})")
     group.add_argument(
-        "--checkpointing", choices=CHECKPOINTING, default="none", help="activations recomputed (default none)"
+        "--gpus",
+        type=_at_least_one,
+        default=8,
+        help="GPUs in all, shared out by the keys of parallelism, e.g. --tensor-parallel; the rest is FSDP (default 8)",
     )
     text = "; ".join(f"{name}: {states.about}" for name, states in STATES.items())
     group.add_argument("--states", choices=sorted(STATES), default="fp32", help=f"{text} (default fp32)")
@@ -157,37 +152,27 @@ def _shape(pipeline: Pipeline, mixture: "Plan | None") -> Architecture:
     if mixture and (own or mixture.vocabulary_size > shape.vocab):
         shape = architecture.read(Path(pipeline.model), vocab=mixture.vocabulary_size)
     seq_len = mixture.seq_len if mixture else pipeline.mix.seq_len
-    if seq_len > shape.max_positions:
-        raise ValueError(
-            f"mix.seq_len: {seq_len} is more than the base model's max_position_embeddings ({shape.max_positions}), so "
-            "train.launch would refuse it. Lower mix.seq_len."
-        )
+    architecture.check_length(Path(pipeline.model), shape, seq_len)
     return shape
 
 
 def _work(pipeline: Pipeline, options: argparse.Namespace, seq_len: int) -> Work:
     element = 2 if pipeline.train.dtype == "bfloat16" else 4
-    return Work(seq_len, pipeline.train.local_batch, element, options.checkpointing, options.states, options.lora_rank)
+    return Work(
+        seq_len,
+        pipeline.train.local_batch,
+        element,
+        pipeline.train.activation_checkpointing,
+        options.states,
+        options.lora_rank,
+    )
 
 
-def _layout(a: Architecture, options: argparse.Namespace) -> Layout:
-    tensor, stages, context = options.tensor_parallel, options.pipeline_parallel, options.context_parallel
-    taken = options.replicas * tensor * stages * context
-    if options.gpus % taken:
-        raise ValueError(
-            f"--gpus: {options.gpus} cannot be shared out: replicas x tensor x pipeline x context parallel is {taken}, "
-            f"which does not divide it. Set --gpus to a multiple of {taken}."
-        )
-    if a.kv_heads % tensor or a.heads % tensor:
-        raise ValueError(
-            f"--tensor-parallel: {tensor} does not divide the model's {a.heads} heads and {a.kv_heads} key heads, so a "
-            "layer cannot be split evenly. Choose a divisor of both."
-        )
-    if stages > a.layers:
-        raise ValueError(
-            f"--pipeline-parallel: {stages} stages for {a.layers} layers would leave some empty. Lower it."
-        )
-    return Layout(options.gpus // taken, options.replicas, tensor, stages, context)
+def _layout(pipeline: Pipeline, options: argparse.Namespace) -> Layout:
+    try:
+        return parallelism.layout(pipeline.train, options.gpus)
+    except ValueError as error:
+        raise ValueError(f"--gpus: {options.gpus}: {error}") from None
 
 
 def _budget(pipeline: Pipeline, options: argparse.Namespace, mixture: "Plan | None") -> Budget:

@@ -5,6 +5,7 @@ So this module comes first: everything here that imports a torchtitan module imp
 """
 
 import ctypes
+import logging
 import os
 import platform
 import resource
@@ -66,6 +67,8 @@ def prepare_process() -> None:
     # torchtitan reads the learning rate of its scheduler this way at every resume.
     warnings.filterwarnings("ignore", message="To get the last learning rate computed by the scheduler")
     warnings.filterwarnings("ignore", message="DTensor .* may not have complete support on cpu")
+    # Advice on how meshes could be laid out for fewer collectives; they are torchtitan's.
+    logging.getLogger("torch.distributed.tensor._redistribute").setLevel(logging.ERROR)
     # torchtitan sets this one itself and warns where the launcher has set it.
     os.environ.pop("TORCH_NCCL_ASYNC_ERROR_HANDLING", None)
     torch.set_num_threads(_threads(int(os.environ["LOCAL_WORLD_SIZE"])))

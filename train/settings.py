@@ -16,7 +16,11 @@ from train.architecture import Architecture
 
 CHECKPOINTS, EXPORT = "checkpoints", "export"
 """Folders of a training run."""
-_MAY_CHANGE = ("train.run", "train.local_batch", "train.checkpoint_every", "train.keep_checkpoints")
+_MAY_CHANGE = (
+    *("train.run", "train.local_batch", "train.checkpoint_every", "train.keep_checkpoints"),
+    *("train.data_parallel_replicate", "train.data_parallel_shard", "train.tensor_parallel", "train.pipeline_parallel"),
+    *("train.context_parallel", "train.activation_checkpointing", "train.compile"),
+)
 """Keys that a resumed run may set anew: they change neither the data nor, beyond rounding, the result."""
 
 
@@ -82,22 +86,32 @@ def resolve(pipeline: Pipeline) -> Settings:
             f"{tokenizer / 'tokenizer.json'}: has {size} tokens, {base / 'config.json'} says vocab_size {shape.vocab}, "
             "so some tokens have no embedding row. The tokenizer and the model do not belong together: mend `model`."
         )
-    if plan.seq_len > shape.max_positions:
-        raise ValueError(
-            f"mix.seq_len: {plan.seq_len} is more than the base model's max_position_embeddings "
-            f"({shape.max_positions}). Build the mixture again with a mix.seq_len of at most that."
-        )
+    architecture.check_length(base, shape, plan.seq_len)
     weights = None if scratch else base
-    if weights is not None and not any(weights.glob("*.safetensors")):
-        raise ValueError(
-            f"{weights}: has no *.safetensors, so there are no weights to continue. Name a model that comes as "
-            "safetensors, or set train.init: scratch for random weights."
-        )
+    if weights is not None:
+        _check_weights(weights)
     return Settings(pipeline, shape, base, weights, tokenizer, new_tokens, plan)
 
 
+def _check_weights(folder: Path) -> None:
+    """Raises ValueError where a model's weights, or some of their files, are not in its folder."""
+    if not any(folder.glob("*.safetensors")):
+        raise ValueError(
+            f"{folder}: has no *.safetensors, so there are no weights to continue. Name a model that comes as "
+            "safetensors, or set train.init: scratch for random weights."
+        )
+    index = folder / "model.safetensors.index.json"
+    named = set(read_json(index)["weight_map"].values()) if index.exists() else set()
+    missing = sorted(name for name in named if not (folder / name).exists())
+    if missing:
+        raise ValueError(
+            f"{index}: names {len(missing)} files that are not in the folder ({missing[0]} first), so some weights are "
+            "missing. Fetch or copy the rest of the model's *.safetensors into it."
+        )
+
+
 def check_batches(pipeline: Pipeline, world: int) -> None:
-    """Raises ValueError where the global batch is not made of whole local batches on `world` ranks."""
+    """Raises ValueError where the global batch is not whole local batches on `world` ranks with rows of their own."""
     train = pipeline.train
     if train.global_batch % (train.local_batch * world):
         fitting = [n for n in range(1, train.local_batch + 1) if train.global_batch % (n * world) == 0]
@@ -106,7 +120,7 @@ def check_batches(pipeline: Pipeline, world: int) -> None:
         )
         raise ValueError(
             f"train.global_batch: {train.global_batch} is not a multiple of train.local_batch ({train.local_batch}) x "
-            f"{world} processes, so a step cannot be shared evenly. {advice}."
+            f"{world} processes with rows of their own, so a step cannot be shared evenly. {advice}."
         )
 
 

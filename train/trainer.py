@@ -20,11 +20,12 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 import train.platform  # noqa: F401  (before torchtitan)
 from eval import held_out
-from train import evaluation, loss
+from train import evaluation, loss, stages
 from train.data import POOLS, MixtureLoader
 from train.decisions import Decisions
 from train.extension import Extension
 from train.learning_rate import LearningRate
+from train.place import Place
 from train.progress import Progress
 from train.records import Records
 
@@ -85,6 +86,8 @@ class ContinuedTrainer(Trainer):
         super().__init__(config)
         self.pool_loss: loss.PoolLoss = self.loss_fn.loss_fn  # type: ignore[attr-defined]
         self.first_rank = dist.get_rank() == 0
+        self.place = Place(self.parallel_dims)
+        self.waiting_pools = stages.WaitingPools(self) if self.place.stages > 1 else None
         self.records = Records(Path(config.dump_folder))
         self.windows: held_out.Windows | None = None
         self.progress = Progress(config.training.steps)
@@ -168,9 +171,13 @@ class ContinuedTrainer(Trainer):
         self, input_dict: dict[str, torch.Tensor], labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
         """Hand the rows' pools to the loss; the model does not see them."""
-        self.pool_loss.begin(input_dict["pool"])
+        if self.waiting_pools is None:
+            self.pool_loss.begin(input_dict["pool"])
         inputs = {name: tensor for name, tensor in input_dict.items() if name != "pool"}
-        return super().post_dataloading_process(inputs, labels)
+        prepared = super().post_dataloading_process(inputs, labels)
+        if self.waiting_pools is not None:
+            self.waiting_pools.add(prepared[1], input_dict["pool"])
+        return prepared
 
     @contextmanager
     def _extended(self) -> Iterator[None]:
@@ -249,7 +256,7 @@ class ContinuedTrainer(Trainer):
         length = self.config.training.seq_len
         return {
             "step": self.step,
-            "loss": self.metrics_processor.loss,
+            "loss": sum(nats) / sum(tokens),
             **{f"loss_{pool}": mean for pool, mean in zip(POOLS, means, strict=True)},
             "grad_norm": self.metrics_processor.grad_norm,
             "lr": self.metrics_processor.lr,
@@ -263,6 +270,8 @@ class ContinuedTrainer(Trainer):
     def _summed_over_ranks(self) -> torch.Tensor:
         """[3, pools]: nats, predicted tokens and rows per pool of the global batch."""
         sums = self.pool_loss.take().to(self.device)
+        sums[:2] *= self.place.counts_tokens
+        sums[2] *= self.place.counts_rows
         if dist.get_world_size() > 1:
             dist.all_reduce(sums)
         return sums

@@ -65,12 +65,12 @@ def make_tokenizer(folder: Path) -> None:
 def make_model(folder: Path, kind: str = "llama", dtype: str = "float32", **changes: object) -> Path:
     """A random transformers model with the shape above, saved as a Hugging Face folder."""
     import torch
-    from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
+    from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen3Config
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     torch.manual_seed(0)
-    shape = {"llama": LlamaConfig, "qwen3": Qwen3Config}[kind](**SHAPE | changes)
+    shape = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen3": Qwen3Config}[kind](**SHAPE | changes)
     model = AutoModelForCausalLM.from_config(shape)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -356,6 +356,15 @@ def test_bits_per_byte_are_taken_from_the_runs_own_scores(
     assert found["bits_from"].endswith("scores.json") and "ratio 1.25" in found["findings"][0]["found"]
 
 
+def test_the_layout_is_that_of_the_pipelines_keys(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = ["--train.tensor_parallel", "2", "--data-parallel-replicate", "2", "--activation-checkpointing", "full"]
+    plan.main([str(run_folder), "--gpus", "16", *keys, "--json"])
+    made = json.loads(capsys.readouterr().out)
+    assert made["memory"]["layout"]["name"] == "HSDP 2 x FSDP 4 x TP 2"
+    assert made["memory"]["work"]["checkpointing"] == "full"
+    assert made["accumulation"] == 8 / (4 * 8)
+
+
 @pytest.fixture
 def run_folder(run: Path) -> Path:
     """The small run of the training tests; here `run` is the command."""
@@ -366,8 +375,8 @@ def run_folder(run: Path) -> Path:
     ("options", "named"),
     [
         (["--gpus", "6", "--tensor-parallel", "4"], "--gpus: 6"),
-        (["--gpus", "8", "--tensor-parallel", "8"], "--tensor-parallel: 8 does not divide"),
-        (["--gpus", "64", "--pipeline-parallel", "64"], "--pipeline-parallel: 64"),
+        (["--gpus", "8", "--tensor-parallel", "8"], "train.tensor_parallel: 8 does not divide"),
+        (["--gpus", "64", "--pipeline-parallel", "64"], "train.pipeline_parallel: 64"),
         (["--mix.seq_len", "4096"], "mix.seq_len: 4096 is more than"),
         (["--model", "nowhere/at/all"], "nowhere/at/all/config.json: is not there"),
     ],

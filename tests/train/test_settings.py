@@ -62,6 +62,14 @@ def test_a_missing_model_and_a_missing_mixture_are_named(run: Path, own_run: Pat
         settings.resolve(small.pipeline(own_run, base(run)))
 
 
+def test_a_model_whose_download_was_cut_off_is_named(run: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(base(run), tmp_path / "base"))
+    files = {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}
+    write_json(model / "model.safetensors.index.json", {"weight_map": files})
+    with pytest.raises(ValueError, match="names 1 files that are not in the folder .model-00002-of-00002.safetensors"):
+        settings.resolve(small.pipeline(run, model))
+
+
 @pytest.mark.parametrize(
     ("world", "local", "advice"), [(3, 4, "a multiple of 3"), (2, 3, "train.local_batch to 2"), (8, 4, "to 1")]
 )

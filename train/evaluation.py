@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from eval import held_out
-from train import stages
+from train import pipeline_stages
 from train.parallelism import row_unit
 from train.platform import DEVICE
 
@@ -59,7 +59,7 @@ def window_nats(
     # Under context parallelism what comes back is this process's part of each row.
     rows = {"input": batch, "positions": where}
     batch, targets, options = Trainer.post_dataloading_process(trainer, rows, targets)
-    hidden = stages.pass_through(trainer, batch, options)
+    hidden = pipeline_stages.pass_through(trainer, batch, options)
     with trainer.pool_loss.row_by_row(len(inputs)) as nats:
         if trainer.place.stage == trainer.place.stages - 1:
             trainer.loss_fn(hidden, targets)

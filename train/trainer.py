@@ -20,7 +20,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 import train.platform  # noqa: F401  (before torchtitan)
 from eval import held_out
-from train import evaluation, loss, stages
+from train import evaluation, loss, pipeline_stages
 from train.data import POOLS, MixtureLoader
 from train.decisions import Decisions
 from train.extension import Extension
@@ -87,7 +87,7 @@ class ContinuedTrainer(Trainer):
         self.pool_loss: loss.PoolLoss = self.loss_fn.loss_fn  # type: ignore[attr-defined]
         self.first_rank = dist.get_rank() == 0
         self.place = Place(self.parallel_dims)
-        self.waiting_pools = stages.WaitingPools(self) if self.place.stages > 1 else None
+        self.waiting_pools = pipeline_stages.WaitingPools(self) if self.place.stages > 1 else None
         self.records = Records(Path(config.dump_folder))
         self.windows: held_out.Windows | None = None
         self.progress = Progress(config.training.steps)

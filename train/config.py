@@ -26,7 +26,7 @@ class TrainConfig(ScheduleKeys, MethodKeys, CheckpointKeys, HealthKeys, LoggerKe
     local_batch: int = Field(4, ge=1)
     """Sequences per rank and forward pass; the rest of the global batch is gradient accumulation."""
     weight_decay: float = Field(0.1, ge=0)
-    """AdamW weight decay; 0 turns it off."""
+    """AdamW weight decay of the matrices in the layers; embeddings, output head and norms have none. 0 turns it off."""
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradients are clipped to this global norm."""
     dtype: Literal["float32", "bfloat16"] = "float32"

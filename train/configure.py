@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import train.platform  # noqa: F401  (before torchtitan)
-from train import loss, model
+from train import anchor, groups, loss, model
 from train.checkpoints import Checkpoints
 from train.data import POOLS, MixtureLoader
+from train.extension import Extension
 from train.learning_rate import LearningRate
 from train.settings import CHECKPOINTS, Settings
 from train.trainer import ContinuedTrainer, StepFigures
+from train.unfreezing import unfreezing
 
 # isort: split
-from torchtitan.components.optimizer import default_adamw
 from torchtitan.components.tokenizer import BaseTokenizer
 from torchtitan.config import CommConfig, CompileConfig, DebugConfig, ParallelismConfig, TrainingConfig
 from torchtitan.distributed import utils as dist_utils
@@ -33,19 +34,21 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
     if train.pipeline_parallel > 1:  # torchtitan asks for the rank whose figures it would print; ours are on the first
         last = int(os.environ["WORLD_SIZE"]) * (train.pipeline_parallel - 1) // train.pipeline_parallel
         os.environ.setdefault("LOG_RANK", str(last))
+    specification = model.specification(settings.architecture, train.float8)
+    names = list(groups.sizes(specification))
     return ContinuedTrainer.Config(
         run=str(settings.pipeline.folder),
         eval_every=evaluation.every,
         eval_characters=evaluation.characters,
         eval_documents=evaluation.documents if evaluation.held_out else 0,
-        model_spec=model.specification(settings.architecture, train.float8),
+        model_spec=specification,
         hf_assets_path="",
         dump_folder=str(settings.folder),
         loss=loss.chunked(len(POOLS), settings.plan.seq_len),
         tokenizer=NoTokenizer.Config(),
         dataloader=MixtureLoader.Config(run=str(settings.pipeline.folder), global_batch=train.global_batch),
         metrics=StepFigures.Config(log_freq=1, disable_color_printing=True),
-        optimizer=default_adamw(lr=train.peak, betas=(0.9, 0.95), weight_decay=train.weight_decay),
+        optimizer=groups.optimizer(names, train, train.peak, train.weight_decay),
         lr_scheduler=LearningRate.Config(schedule=train.shape(train.steps)),
         training=TrainingConfig(
             local_batch_size=train.local_batch,
@@ -79,7 +82,17 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
         compile=CompileConfig(enable=train.compile, components=["model"]),
         comm=communication(),
         debug=DebugConfig(seed=train.seed, enable_structured_logging=False),
+        extensions=extensions(settings, names),
     )
+
+
+def extensions(settings: Settings, names: list[str]) -> list[Extension]:
+    """What takes part in every step, in this order; `names` are the model's tensors."""
+    train = settings.pipeline.train
+    if train.ewc or train.l2_sp:
+        anchor.check(settings, train.ewc)
+    # Unfreezing comes last: it takes away what the others have added.
+    return [anchor.Anchor(settings), *unfreezing(train, names, settings.new_rows, train.steps)]
 
 
 def communication() -> CommConfig:

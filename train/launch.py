@@ -76,7 +76,7 @@ def _train(found: "Settings", layout: str, world: int, first: bool) -> None:
         dist.barrier()
         found = dataclasses.replace(found, weights=found.initial, architecture=architecture.read(found.initial))
     if first:
-        show(found, platform.describe_device(world), layout if world > 1 else None)
+        show(found, platform.describe_device(world), layout, world)
     trainer = configure(found).build()
     try:
         trainer.train()
@@ -88,11 +88,12 @@ def _train(found: "Settings", layout: str, world: int, first: bool) -> None:
     dist.destroy_process_group()
 
 
-def show(found: "Settings", devices: str, layout: str | None = None) -> None:
+def show(found: "Settings", devices: str, layout: str, world: int) -> None:
     """Print what is about to happen."""
     from rich.console import Console
     from rich.table import Table
 
+    from train import anchor
     from train.settings import newest_step
 
     train, shape = found.pipeline.train, found.architecture
@@ -109,8 +110,9 @@ def show(found: "Settings", devices: str, layout: str | None = None) -> None:
         ("tokens", f"{rows * found.plan.seq_len:,}"),
         ("learning rate", f"{train.peak:g}, warm-up {train.warmup_steps}, {train.schedule} to {lowest:g}"),
         ("precision", train.dtype),
+        ("held to the base", anchor.cost(found, world // train.data_parallel_replicate)),
         ("devices", devices),
-        ("parallelism", layout),
+        ("parallelism", layout if world > 1 else None),
     ]
     table = Table(title="resume" if begun else "train", show_header=False, title_justify="left")
     for name, value in lines:

@@ -52,6 +52,14 @@ class Settings:
         return self.weights is not None and self.new_tokens > 0
 
     @property
+    def new_rows(self) -> range:
+        """Ids of the tokens that the base's tokenizer lacks; empty where the model begins with random weights."""
+        if not self.new_tokens or self.pipeline.train.init == "scratch":
+            return range(0)
+        first = read_json(self.tokenizer / "extension.json")["base_vocab"]
+        return range(first, first + self.new_tokens)
+
+    @property
     def initial(self) -> Path:
         """Hugging Face folder of the resized base model."""
         return self.folder / "initial"

@@ -6,7 +6,7 @@ from typing import Any
 
 import train.platform  # noqa: F401  (before torchtitan)
 from train import anchor, groups, loss, model
-from train.checkpoints import Checkpoints
+from train.checkpoints import Checkpoints, Scores, async_mode
 from train.data import POOLS, MixtureLoader
 from train.extension import Extension
 from train.learning_rate import LearningRate
@@ -72,8 +72,9 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
             enable=True,
             folder=CHECKPOINTS,
             interval=train.checkpoint_every,
-            keep_latest_k=train.keep_checkpoints,
-            last_save_model_only=False,
+            keep=train.keep,
+            archive=train.archive and f"{train.archive}/{settings.pipeline.name}/{train.run}",
+            async_mode=async_mode(train.async_checkpoints),
             initial_load_model_only=weights is not None,
             initial_load_in_hf=weights is not None,
             initial_load_path=None if weights is None else str(weights.resolve()),
@@ -92,7 +93,7 @@ def extensions(settings: Settings, names: list[str]) -> list[Extension]:
     if train.ewc or train.l2_sp:
         anchor.check(settings, train.ewc)
     # Unfreezing comes last: it takes away what the others have added.
-    return [anchor.Anchor(settings), *unfreezing(train, names, settings.new_rows, train.steps)]
+    return [anchor.Anchor(settings), Scores(), *unfreezing(train, names, settings.new_rows, train.steps)]
 
 
 def communication() -> CommConfig:

@@ -94,6 +94,7 @@ def show(found: "Settings", devices: str, layout: str, world: int) -> None:
     from rich.table import Table
 
     from train import anchor
+    from train.checkpoints import async_mode
     from train.settings import newest_step
 
     train, shape = found.pipeline.train, found.architecture
@@ -109,6 +110,7 @@ def show(found: "Settings", devices: str, layout: str, world: int) -> None:
         ("steps", f"{train.steps:,} of {train.global_batch} x {found.plan.seq_len} tokens"),
         ("tokens", f"{rows * found.plan.seq_len:,}"),
         ("learning rate", f"{train.peak:g}, warm-up {train.warmup_steps}, {train.schedule} to {lowest:g}"),
+        ("checkpoints", train.describe_checkpoints(async_mode(train.async_checkpoints) == "async")),
         ("precision", train.dtype),
         ("held to the base", anchor.cost(found, world // train.data_parallel_replicate)),
         ("devices", devices),

@@ -15,7 +15,7 @@ from curate.files import write_text
 TIMING = ("tokens_per_second", "data_wait_share")
 """Fields of metrics.jsonl that differ from run to run."""
 
-COURSE = ("start", "resume", "finish")
+COURSE = ("start", "resume", "finish", "checkpoint_damaged", "checkpoint_unfinished", "archive_failed")
 """Events that are no decisions."""
 
 

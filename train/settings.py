@@ -1,6 +1,5 @@
 """What a training run works with, found on disk and checked before any model is built; no torch is imported here."""
 
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,14 @@ from mix.plan import Plan, read_plan
 from pipelines.config import Pipeline
 from tokenization.encode import tokenizer_identity
 from tokenization.folder import find
-from train import architecture
+from train import architecture, checkpoint_policy, checksums
 from train.architecture import Architecture
+from train.keys.checkpoints import CheckpointKeys
 
 CHECKPOINTS, EXPORT = "checkpoints", "export"
 """Folders of a training run."""
 _MAY_CHANGE = (
-    *("train.run", "train.local_batch", "train.checkpoint_every", "train.keep_checkpoints"),
+    *(f"train.{key}" for key in ("run", "local_batch", *CheckpointKeys.model_fields)),
     *("train.data_parallel_replicate", "train.data_parallel_shard", "train.tensor_parallel", "train.pipeline_parallel"),
     *("train.context_parallel", "train.activation_checkpointing", "train.compile"),
 )
@@ -69,6 +69,7 @@ def resolve(pipeline: Pipeline) -> Settings:
     """Find and check everything but the weights. Raises ValueError naming the file and key that do not fit."""
     train = pipeline.train
     train.shape(train.steps)  # refuses steps that do not fit
+    checkpoint_policy.check(pipeline)
     plan = read_plan(pipeline.folder / "mixture.json")
     base = find(pipeline.model, weights=True)
     tokenizer = pipeline.folder / "tokenizer"
@@ -156,9 +157,8 @@ def remember(settings: Settings) -> None:
 
 
 def newest_step(run: Path) -> int:
-    """Step of the newest whole checkpoint of a training run's folder, 0 where there is none."""
-    found = [re.fullmatch(r"step-(\d+)", path.parent.name) for path in (run / CHECKPOINTS).glob("step-*/.metadata")]
-    return max((int(match.group(1)) for match in found if match), default=0)
+    """Step of the newest complete checkpoint of a training run's folder, 0 where there is none."""
+    return next(iter(checksums.steps(run / CHECKPOINTS)), 0)
 
 
 def _made_with(settings: Settings) -> dict[str, Any]:

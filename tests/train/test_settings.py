@@ -92,8 +92,8 @@ def test_a_run_with_other_settings_is_refused_by_key(own_run: Path, run: Path) -
     checkpoint.mkdir(parents=True)
     remember(peak_lr=1.0)  # a checkpoint that was not finished does not count
     remember()
-    (checkpoint / ".metadata").touch()
-    remember(local_batch=2, keep_checkpoints=3, checkpoint_every=7)
+    (checkpoint / "complete.json").touch()
+    remember(local_batch=2, keep_checkpoints=3, checkpoint_every=7, keep_every=14)
     with pytest.raises(ValueError) as error:
         remember(peak_lr=1e-4, steps=30)
     assert "train.peak_lr was 0.003, is 0.0001; train.steps was 24, is 30" in str(error.value)

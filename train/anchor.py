@@ -137,6 +137,11 @@ class Anchor(Extension):
 
 def check(settings: Settings, ewc: float) -> None:
     """Raises ValueError naming the key where there is no base to hold to, or no replay text for `ewc`."""
+    if settings.pipeline.train.lora_rank:
+        raise ValueError(
+            f"train.{'ewc' if ewc else 'l2_sp'}: holds weights near the base's, but with train.lora_rank those stand "
+            "still already. Set one of the two to 0."
+        )
     if settings.weights is None:
         raise ValueError(
             f"train.{'ewc' if ewc else 'l2_sp'}: holds the weights near the base's, but train.init is scratch, so they "

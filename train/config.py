@@ -7,12 +7,13 @@ from pydantic import Field
 from train.keys.checkpoints import CheckpointKeys
 from train.keys.health import HealthKeys
 from train.keys.loggers import LoggerKeys
+from train.keys.lora import LoraKeys
 from train.keys.methods import MethodKeys
 from train.keys.parallelism import ParallelismKeys
 from train.keys.schedule import ScheduleKeys
 
 
-class TrainConfig(ScheduleKeys, MethodKeys, CheckpointKeys, HealthKeys, LoggerKeys, ParallelismKeys):
+class TrainConfig(ScheduleKeys, MethodKeys, LoraKeys, CheckpointKeys, HealthKeys, LoggerKeys, ParallelismKeys):
     """The trainer: budget, schedule, forgetting methods, checkpoints, health, loggers, parallelism."""
 
     run: str = Field("main", pattern=r"^[\w.-]+$")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import train.platform  # noqa: F401  (before torchtitan)
-from train import anchor, groups, loss, model
+from train import anchor, groups, lora, loss, model
 from train.checkpoints import Checkpoints, Scores, async_mode
 from train.data import POOLS, MixtureLoader
 from train.extension import Extension
@@ -35,6 +35,7 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
         last = int(os.environ["WORLD_SIZE"]) * (train.pipeline_parallel - 1) // train.pipeline_parallel
         os.environ.setdefault("LOG_RANK", str(last))
     specification = model.specification(settings.architecture, train.float8)
+    specification = lora.adapted(specification, train, settings.new_rows)
     names = list(groups.sizes(specification))
     return ContinuedTrainer.Config(
         run=str(settings.pipeline.folder),

@@ -38,7 +38,7 @@ KINDS = {
 """Name for users -> names of its tensors. A tied output head is the embedding."""
 WITH_TOKEN_ROWS = ("tok_embeddings.weight", "lm_head.weight")
 """Tensors whose rows belong to tokens."""
-_WITHOUT_DECAY = (KINDS["embeddings"], KINDS["head"], KINDS["norms"], r"\.bias$")
+_WITHOUT_DECAY = (KINDS["embeddings"], KINDS["head"], KINDS["norms"], r"\.bias$", r"\.new_rows$")
 _BETAS, _EPSILON = (0.9, 0.95), 1e-8
 
 

@@ -59,7 +59,7 @@ def _train(found: "Settings", layout: str, world: int, first: bool) -> None:
 
     import torch.distributed as dist
 
-    from train import architecture, platform
+    from train import architecture, platform, settings
 
     platform.prepare_process()
     from train.configure import configure, meet
@@ -80,12 +80,11 @@ def _train(found: "Settings", layout: str, world: int, first: bool) -> None:
     trainer = configure(found).build()
     try:
         trainer.train()
-        folder = export(trainer, found)
-        if first:
-            print(f"exported to {folder}")
     finally:
         trainer.close()
     dist.destroy_process_group()
+    if first:
+        print(f"exported to {export(found, trainer.step, found.folder / settings.EXPORT)}")
 
 
 def show(found: "Settings", devices: str, layout: str, world: int) -> None:
@@ -93,11 +92,12 @@ def show(found: "Settings", devices: str, layout: str, world: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from train import anchor
+    from train import anchor, lora
     from train.checkpoints import async_mode
     from train.settings import newest_step
 
     train, shape = found.pipeline.train, found.architecture
+    kind = f"{'DoRA' if train.dora else 'LoRA'}, rank {train.lora_rank}" if train.lora_rank else "all weights"
     rows = train.steps * train.global_batch
     begun, lowest = newest_step(found.folder), train.peak * train.floor
     rows_of_new = f"{found.new_tokens:,} (rows: {found.pipeline.tokenizer.new_rows})"
@@ -106,6 +106,7 @@ def show(found: "Settings", devices: str, layout: str, world: int) -> None:
         ("base model", f"{found.pipeline.model} ({shape.kind}, {shape.parameters:,} parameters)"),
         ("weights", "random" if found.weights is None else found.weights),
         ("new tokens", rows_of_new if found.needs_resizing else None),
+        ("learning", f"{lora.trained_parameters(shape, train, found.new_tokens):,} parameters ({kind})"),
         ("optimizer state", f"of the checkpoint at step {begun}" if begun else "fresh optimizer state"),
         ("steps", f"{train.steps:,} of {train.global_batch} x {found.plan.seq_len} tokens"),
         ("tokens", f"{rows * found.plan.seq_len:,}"),

@@ -98,9 +98,6 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )
     text = "; ".join(f"{name}: {states.about}" for name, states in STATES.items())
     group.add_argument("--states", choices=sorted(STATES), default="fp32", help=f"{text} (default fp32)")
-    group.add_argument(
-        "--lora-rank", type=_at_least_one, default=0, help="rank of LoRA adapters (default: all weights are trained)"
-    )
     figures = (
         ("--tokens", "training tokens instead of steps x global batch x seq_len"),
         ("--corpus-tokens", "domain tokens, each once, where the mixture is not built"),
@@ -158,14 +155,9 @@ def _shape(pipeline: Pipeline, mixture: "Plan | None") -> Architecture:
 
 def _work(pipeline: Pipeline, options: argparse.Namespace, seq_len: int) -> Work:
     element = 2 if pipeline.train.dtype == "bfloat16" else 4
-    return Work(
-        seq_len,
-        pipeline.train.local_batch,
-        element,
-        pipeline.train.activation_checkpointing,
-        options.states,
-        options.lora_rank,
-    )
+    train = pipeline.train
+    checkpointing = train.activation_checkpointing
+    return Work(seq_len, train.local_batch, element, checkpointing, options.states, train.lora_rank)
 
 
 def _layout(pipeline: Pipeline, options: argparse.Namespace) -> Layout:

@@ -56,8 +56,10 @@ class Settings:
         """Ids of the tokens that the base's tokenizer lacks; empty where the model begins with random weights."""
         if not self.new_tokens or self.pipeline.train.init == "scratch":
             return range(0)
-        first = read_json(self.tokenizer / "extension.json")["base_vocab"]
-        return range(first, first + self.new_tokens)
+        ids = [new["id"] for new in read_json(self.tokenizer / "extension.json")["new_tokens"]]
+        rows = range(min(ids), max(ids) + 1)
+        assert sorted(ids) == list(rows), "new tokens follow each other"
+        return rows
 
     @property
     def initial(self) -> Path:
@@ -81,6 +83,11 @@ def resolve(pipeline: Pipeline) -> Settings:
     size = plan.vocabulary_size
     shape = architecture.read(base)
     scratch = train.init == "scratch"
+    if scratch and train.lora_rank:
+        raise ValueError(
+            "train.lora_rank: adapters learn beside the weights of a base, but train.init is scratch, so those would "
+            "stay random. Set train.init: base, or train.lora_rank: 0."
+        )
     own_tokenizer = pipeline.tokenizer.train > 0
     if own_tokenizer and not scratch:
         raise ValueError(

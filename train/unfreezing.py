@@ -109,5 +109,6 @@ def _check_new_rows(first: int, learning: set[str], new_rows: range, steps: int)
     if not learning.intersection(WITH_TOKEN_ROWS):
         raise ValueError(
             "train.new_rows_first: neither the input embedding nor the output head is trained, so their new rows "
-            "cannot be. Set it to 0, or take embeddings (or head) out of train.freeze."
+            "cannot be. Set it to 0, or take embeddings (or head) out of train.freeze. (With train.lora_rank new rows "
+            "are parameters of their own: give them a rate with train.lr_groups, '*new_rows'.)"
         )

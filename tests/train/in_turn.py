@@ -53,8 +53,10 @@ def train(arguments: list[str], strengths: dict[int, float], resume: tuple[str, 
     config.extensions = [Decide(strengths), *config.extensions]
     trainer = config.build()
     trainer.train()
-    export(trainer, found)
     trainer.close()
+    if dist.get_rank() == 0:
+        export(found, trainer.step, found.folder / settings.EXPORT)
+    dist.barrier()
 
 
 def kill(finished: Path, copy: Path, step: int, lost: list[str]) -> None:

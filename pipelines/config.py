@@ -18,6 +18,7 @@ from mix.config import MixConfig
 from pipelines.section import Section
 from tokenization.config import TokenizerConfig
 from train.config import TrainConfig
+from train.keys.pilot import PilotConfig
 
 Entry = Annotated[
     Annotated[str, Tag("glob")] | Annotated[Files, Tag("files")],
@@ -48,6 +49,7 @@ class Pipeline(Section):
     tokenizer: TokenizerConfig = TokenizerConfig()
     mix: MixConfig = MixConfig()
     train: TrainConfig = TrainConfig()
+    pilot: PilotConfig = PilotConfig()
     eval: EvalConfig = EvalConfig()
 
     @property

@@ -55,26 +55,13 @@ def _spin_briefly() -> None:
 
 
 def _train(found: "Settings", layout: str, world: int, first: bool) -> None:
-    import dataclasses
-
+    found = make_ready(found, first)
     import torch.distributed as dist
 
-    from train import architecture, platform, settings
-
-    platform.prepare_process()
-    from train.configure import configure, meet
+    from train import platform, settings
+    from train.configure import configure
     from train.export import export
 
-    meet()
-    if found.needs_resizing:
-        if first and not found.initial.is_dir():
-            from tokenization.embed import resize
-
-            rows = found.pipeline.tokenizer.new_rows
-            text = sorted((found.pipeline.folder / "documents" / "domain").glob("*/*.parquet"))
-            resize(found.base, found.tokenizer, found.initial, method=rows, text=text if rows == "focus" else [])
-        dist.barrier()
-        found = dataclasses.replace(found, weights=found.initial, architecture=architecture.read(found.initial))
     if first:
         show(found, platform.describe_device(world), layout, world)
     trainer = configure(found).build()
@@ -85,6 +72,31 @@ def _train(found: "Settings", layout: str, world: int, first: bool) -> None:
     dist.destroy_process_group()
     if first:
         print(f"exported to {export(found, trainer.step, found.folder / settings.EXPORT)}")
+
+
+def make_ready(found: "Settings", first: bool) -> "Settings":
+    """Bring the processes together and give the base model rows for new tokens: the settings to configure from."""
+    _spin_briefly()
+    import dataclasses
+
+    import torch.distributed as dist
+
+    from train import architecture, platform
+
+    platform.prepare_process()
+    from train.configure import meet
+
+    meet()
+    if not found.needs_resizing:
+        return found
+    if first and not found.initial.is_dir():
+        from tokenization.embed import resize
+
+        rows = found.pipeline.tokenizer.new_rows
+        text = sorted((found.pipeline.folder / "documents" / "domain").glob("*/*.parquet"))
+        resize(found.base, found.tokenizer, found.initial, method=rows, text=text if rows == "focus" else [])
+    dist.barrier()
+    return dataclasses.replace(found, weights=found.initial, architecture=architecture.read(found.initial))
 
 
 def show(found: "Settings", devices: str, layout: str, world: int) -> None:

@@ -152,15 +152,20 @@ def remember(settings: Settings) -> None:
             shutil.rmtree(settings.initial, ignore_errors=True)
             write_json(path, made_with)
         return
-    before = read_json(path)
-    differing = [key for key in sorted({*before, *made_with}) if before.get(key) != made_with.get(key)]
-    differing = [key for key in differing if key not in _MAY_CHANGE]
-    if differing:
-        changes = "; ".join(f"{key} was {before.get(key)!r}, is {made_with.get(key)!r}" for key in differing)
+    changes = differences(read_json(path), settings)
+    if changes:
         raise ValueError(
             f"{path}: the training run {settings.pipeline.train.run!r} was begun with other settings ({changes}), so "
             f"its checkpoints cannot be gone on with. Choose another --train.run, or delete {settings.folder}."
         )
+
+
+def differences(before: dict[str, Any], settings: Settings) -> str:
+    """What decides what is learned and is not as it was when `before`, a config.json, was written; empty if nothing."""
+    made_with = _made_with(settings)
+    differing = [key for key in sorted({*before, *made_with}) if before.get(key) != made_with.get(key)]
+    differing = [key for key in differing if key not in _MAY_CHANGE]
+    return "; ".join(f"{key} was {before.get(key)!r}, is {made_with.get(key)!r}" for key in differing)
 
 
 def newest_step(run: Path) -> int:

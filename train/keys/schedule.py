@@ -8,7 +8,7 @@ from pipelines.section import Section
 from train.schedule import Kind, Schedule
 
 
-def _peak(value: Any) -> Any:
+def as_rate(value: Any) -> Any:
     """A number, or a share of the base's rate as "0.1 x base"."""
     if not isinstance(value, str):
         return value
@@ -32,7 +32,7 @@ class ScheduleKeys(Section):
     `cycles` cosines; infinite: cosine to `constant`, held, then down. The papers stand in train/schedule.py."""
     warmup_steps: int = Field(200, ge=0)
     """Steps of linear warm-up to peak_lr; 0 turns it off."""
-    peak_lr: Annotated[float | str, BeforeValidator(_peak)] = 3e-4
+    peak_lr: Annotated[float | str, BeforeValidator(as_rate)] = 3e-4
     """Highest learning rate (AdamW): a number, or a share of the rate the base was pretrained with, e.g. "0.1 x base",
     for which base_lr must be given. A tenth to the whole of it is usual (arXiv 2308.04014, 2403.08763)."""
     base_lr: float = Field(0.0, ge=0)

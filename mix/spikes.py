@@ -9,6 +9,7 @@ median is moved by the spikes themselves (Iglewicz and Hoaglin 1993, How to Dete
 of 7 is that of llm.c's runs, which skip such updates (`-sl 7.0 -sg 7.0`). Its window of 128 steps is for long runs:
 where the loss still falls, values at the beginning of such a window hide a spike at its end. By chance one step in
 150,000 is called a spike with 32 steps where values are normal, one in 30,000 where they are log-normal with sigma 0.1.
+The trainer calls the same steps spikes while it makes them (train/health.py, with `last`).
 """
 
 import json
@@ -63,6 +64,22 @@ def spikes(metrics: list[dict[str, Any]], threshold: float = THRESHOLD, window: 
             for at in np.flatnonzero(scores > threshold)
         ]
     return sorted(found, key=lambda spike: (spike.step, FIGURES.index(spike.figure)))
+
+
+def last(step: int, figure: str, values: list[float | None], threshold: float, window: int) -> Spike | None:
+    """The spike that the last of `values` is, None where it is none: what `spikes` says of the figure at that step.
+
+    `values` are those of the steps up to `step`, of which the last window + 1 count; None is a value that was not a
+    finite number.
+    """
+    if len(values) <= FEWEST:
+        return None
+    medians, scores = _scores(np.array(values[-window - 1 :], np.float64), window)
+    if not scores[-1] > threshold:
+        return None
+    value = values[-1]
+    assert value is not None
+    return Spike(step, figure, value, float(medians[-1]), float(scores[-1]))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

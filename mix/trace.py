@@ -6,8 +6,10 @@
     python -m mix.trace --spike                              loss and gradient spikes, and the documents around them
 
 Nothing is looked up in a log: a step's rows follow from mixture.json, and the documents in them from the packed shards.
-Where a training run is there (--train NAME; by default train.run, or the only one), rows a step and changes of the
-ratio are those it was made with; before there is one, they are the pipeline's. `--json` writes all of it for machines.
+Where a training run is there (--train NAME; by default train.run, or the only one), rows a step, changes of the ratio
+and rows skipped by roll-backs are those it was made with; before there is one, they are the pipeline's. Steps that were
+rolled back are not shown: the journal has the documents of the step that was the reason. `--json` writes all of it for
+machines.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mix import journal
 from pipelines import cli
 
 if TYPE_CHECKING:
@@ -37,6 +40,8 @@ class Run:
     """Rows of a step over all ranks."""
     steps: int
     """Steps of the training budget."""
+    rows: journal.Rows
+    """Which rows each step has."""
     training: Path | None = None
     """Folder of the training run; None before there is one."""
 
@@ -72,7 +77,8 @@ def open_run(pipeline: "Pipeline", train: str | None = None) -> Run:
     plan = read_plan(pipeline.folder / "mixture.json")
     training = _training(pipeline, train)
     if training is None:
-        return Run(pipeline.folder, plan, pipeline.train.global_batch, pipeline.train.steps)
+        batch = pipeline.train.global_batch
+        return Run(pipeline.folder, plan, batch, pipeline.train.steps, journal.rows([], batch))
     made_with = read_json(training / "config.json")
     if made_with["mixture.json"] != plan.identity:
         raise ValueError(
@@ -80,11 +86,13 @@ def open_run(pipeline: "Pipeline", train: str | None = None) -> Run:
             f"plan {plan.identity}, so its steps had other rows. Restore that mixture.json, or name a training run of "
             "this plan with --train."
         )
-    journal = training / "journal.jsonl"
-    for event in read_lines(journal) if journal.exists() else []:
+    path = training / "journal.jsonl"
+    events = read_lines(path) if path.exists() else []
+    for event in journal.standing(events):
         if event["event"] == "ratio":
             plan = plan.with_change(event["first_row"], event["shares"])
-    return Run(pipeline.folder, plan, made_with["train.global_batch"], made_with["train.steps"], training)
+    batch = made_with["train.global_batch"]
+    return Run(pipeline.folder, plan, batch, made_with["train.steps"], journal.rows(events, batch), training)
 
 
 def trace_step(run: Run, step: int, rank: int | None = None, world: int = 1) -> "pl.DataFrame":
@@ -103,16 +111,11 @@ def trace_step(run: Run, step: int, rank: int | None = None, world: int = 1) -> 
     """
     import polars as pl
 
-    from mix.trace_source import segments
+    from mix.trace_source import trace_rows
 
-    first, rows = _slice(run, step, rank, world)
-    found = run.plan.rows(first, rows)
-    positions = {"position": range(first, first + rows)}
-    frame = pl.DataFrame({**positions, "index": found.source, "source_row": found.row, "epoch": found.epoch})
-    row = pl.col("position") - (step - 1) * run.global_batch
+    row = pl.col("position") - run.rows.first(step)
     return (
-        segments(run.folder, run.plan, frame)
-        .sort("position", "segment")
+        trace_rows(run.folder, run.plan, *_slice(run, step, rank, world))
         .with_columns(row.alias("row"), (row // (run.global_batch // world)).alias("rank"))
         .select(*_PLACE, "id", "origin", "segment", "begin", "first_token", "tokens", "document_tokens", "text")
     )
@@ -123,7 +126,7 @@ def trace_document(run: Run, identifier: str, until: int | None = None, world: i
 
     One line a segment: step, rank (of `world`), row in the global batch, position, pool, source, epoch, source_row,
     first_token, tokens, document_tokens. A document that is cut has several segments; it may be that none is reached.
-    Raises ValueError where nothing that is packed has this id.
+    Rows that a roll-back skipped are left out. Raises ValueError where nothing that is packed has this id.
     """
     import polars as pl
 
@@ -137,8 +140,11 @@ def trace_document(run: Run, identifier: str, until: int | None = None, world: i
     for index, doc_row, document_tokens in find(run.folder, run.plan, identifier):
         pool, source = run.plan.sources[index]
         for source_row, first_token, tokens in pieces(run.folder, run.plan, index, doc_row):
-            for position in run.plan.places(index, source_row, last * run.global_batch):
-                step, row = position // run.global_batch + 1, position % run.global_batch
+            for position in run.plan.places(index, source_row, run.rows.first(last + 1)):
+                step = run.rows.step(position)
+                if step is None:
+                    continue
+                row = position - run.rows.first(step)
                 epoch = int(run.plan.rows(position, 1).epoch[0])
                 place = (row // (run.global_batch // world), row, position, pool.name, source.name, epoch, source_row)
                 seen.append((step, *place, first_token, tokens, document_tokens))
@@ -164,10 +170,11 @@ def find_spikes(run: Run, threshold: float, window: int, around: int) -> "tuple[
     path = run.training / "metrics.jsonl"
     lines = [line for line in read_lines(path) if "loss" in line]
     for line in lines:
-        if line["rows"] != line["step"] * run.global_batch:
+        rows = run.rows.first(line["step"]) + run.global_batch
+        if line["rows"] != rows:
             raise ValueError(
                 f"{path}: says {line['rows']} rows at step {line['step']}, but steps of {run.global_batch} rows make "
-                f"{line['step'] * run.global_batch}, so its steps cannot be traced. The file is of another run."
+                f"{rows} with the roll-backs of its journal, so its steps cannot be traced. The file is of another run."
             )
     found = spikes(lines, threshold, window)
     last = lines[-1]["step"] if lines else 0
@@ -205,7 +212,7 @@ def _slice(run: Run, step: int, rank: int | None, world: int) -> tuple[int, int]
     _check_world(run, world)
     if not 1 <= step <= run.steps:
         raise ValueError(f"--step: {step} is not a step of this run; they are 1 to {run.steps:,} (train.steps).")
-    first = (step - 1) * run.global_batch
+    first = run.rows.first(step)
     if rank is None:
         return first, run.global_batch
     if not 0 <= rank < world:

@@ -36,7 +36,7 @@ def bits_per_byte(run: "Run", step: int, segments: pl.DataFrame) -> pl.DataFrame
             f"--worst needs a finished training run: torchrun -m train.launch {run.folder}"
         )
     loader = Loader(run.plan, run.folder / "packed", run.global_batch)
-    inputs = loader.batch((step - 1) * run.global_batch, run.global_batch).input
+    inputs = loader.batch(run.rows.first(step), run.global_batch).input
     places = segments.select("row", "begin", "tokens").rows()
     ids = [inputs[row, begin : begin + tokens] for row, begin, tokens in places]
     sizes = _bytes_of_tokens(run)

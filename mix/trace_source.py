@@ -16,6 +16,17 @@ PREVIEW_TOKENS = 4 * PREVIEW
 """Tokens that make so many characters even where each is a single byte."""
 
 
+def trace_rows(folder: Path, plan: Plan, first: int, rows: int) -> pl.DataFrame:
+    """The segments in the rows at the global positions [first, first + rows) of a run's plan, in their order.
+
+    Columns: position, index, source_row, epoch and those that `segments` adds; raises as it does.
+    """
+    found = plan.rows(first, rows)
+    positions = {"position": range(first, first + rows)}
+    frame = pl.DataFrame({**positions, "index": found.source, "source_row": found.row, "epoch": found.epoch})
+    return segments(folder, plan, frame).sort("position", "segment")
+
+
 def segments(folder: Path, plan: Plan, rows: pl.DataFrame) -> pl.DataFrame:
     """The documents in the rows of a plan: `rows` has position, index (into plan.sources), source_row and more.
 

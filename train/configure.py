@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import train.platform  # noqa: F401  (before torchtitan)
-from train import anchor, groups, lora, loss, model
+from train import anchor, flops, groups, loggers, lora, loss, model
 from train.checkpoints import Checkpoints, Scores, async_mode
 from train.data import POOLS, MixtureLoader
 from train.extension import Extension
+from train.health import Health
 from train.learning_rate import LearningRate
 from train.settings import CHECKPOINTS, Settings
 from train.trainer import ContinuedTrainer, StepFigures
@@ -83,6 +84,7 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
         activation_checkpoint=CHECKPOINTING[train.activation_checkpointing],  # type: ignore[arg-type]
         compile=CompileConfig(enable=train.compile, components=["model"]),
         comm=communication(),
+        flops_per_token=flops.of_utilisation(settings.architecture, settings.plan.seq_len),
         debug=DebugConfig(seed=train.seed, enable_structured_logging=False),
         extensions=extensions(settings, names),
     )
@@ -93,8 +95,15 @@ def extensions(settings: Settings, names: list[str]) -> list[Extension]:
     train = settings.pipeline.train
     if train.ewc or train.l2_sp:
         anchor.check(settings, train.ewc)
-    # Unfreezing comes last: it takes away what the others have added.
-    return [anchor.Anchor(settings), Scores(), *unfreezing(train, names, settings.new_rows, train.steps)]
+    # Health judges a batch before the others see it; unfreezing takes away from the gradients what others have added;
+    # loggers write down what all have said.
+    return [
+        Health(train),
+        anchor.Anchor(settings),
+        Scores(),
+        *unfreezing(train, names, settings.new_rows, train.steps),
+        *loggers.extensions(settings),
+    ]
 
 
 def communication() -> CommConfig:

@@ -2,7 +2,7 @@
 
 Which row stands at global position g is a function of the plan alone, so the whole state is the number of rows that
 all ranks together have consumed. World size does not enter it: at any number of ranks the global batch of a step is
-the same rows in the same order.
+the same rows in the same order. A roll-back goes on with later rows; the journal says which (mix/journal.py).
 """
 
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ class MixtureLoader(BaseDataLoader):
         empty = pinned if torch.cuda.is_available() else numpy_empty
         self.source = Loader(plan, run / "packed", config.global_batch, dp_rank, dp_world_size, empty)
         self.rows = 0
-        """Rows of the plan that all ranks together have consumed."""
+        """Rows of the plan that all ranks together have consumed, or skipped by a roll-back."""
         self._local_batch = local_batch_size
         self._pool = np.array([POOLS.index(pool.name) for pool, _ in plan.sources], np.int64)
 
@@ -60,14 +60,20 @@ class MixtureLoader(BaseDataLoader):
                 for batch in batches:
                     # Counted before it is handed out: after the last one of a step the state is that of the whole step.
                     self.rows += len(batch.row) * self.source.world
+                    handed_out = self.rows
                     arrays = {"input": batch.input, "positions": batch.positions, "pool": self._pool[batch.source]}
                     yield {name: _tensor(array) for name, array in arrays.items()}, _tensor(batch.labels)
-                    if self.source.plan is not plan:  # what is gathered already was dealt by the plan before
+                    # What is gathered already was dealt by the plan before, or stands before rows that are skipped.
+                    if self.source.plan is not plan or self.rows != handed_out:
                         break
 
     def change(self, first_row: int, shares: dict[str, Any]) -> None:
         """From `first_row` on, at or after the rows handed out, the pools have these shares (Plan.with_change)."""
         self.source.plan = self.source.plan.with_change(first_row, shares)
+
+    def forget_changes(self) -> None:
+        """Deal by the plan as mix.build made it."""
+        self.source.plan = self.source.plan.base
 
     def state_dict(self) -> dict[str, Any]:
         """Rows consumed and the plan they were taken from."""

@@ -33,7 +33,16 @@ class Extension:
         """Held-out text was measured after a step; `figures` is what metrics.jsonl has under `eval`."""
 
     def apply(self, trainer: "ContinuedTrainer", event: dict[str, Any]) -> None:
-        """A decision (train/decisions.py) was made, or made again on resume: act on it if it is this one's."""
+        """A decision (train/decisions.py) was made, or made again on resume: act on it if it is this one's.
+
+        On resume and after a roll-back all standing decisions up to the loaded step come again, in their order.
+        """
+
+    def roll_back(self, trainer: "ContinuedTrainer", event: dict[str, Any]) -> None:
+        """The run stands at step event["to"] again, with its weights and state (train/rollback.py).
+
+        What `apply` changed and `state_dict` does not have is forgotten here; standing decisions are applied next.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs: JSON types only."""

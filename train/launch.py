@@ -4,7 +4,8 @@
     torchrun --nproc-per-node 8 -m train.launch runs/clinical     eight processes
     torchrun -m train.launch --train.run low_lr --peak-lr 1e-4    a second training run beside the first
 
-The same command again goes on after a kill. Writes train/<run>/ in the run folder: metrics.jsonl, journal.jsonl,
+The same command again goes on after a kill. SIGTERM and SIGUSR1 (Slurm) end a run after its step, with a checkpoint and
+exit status 0 (train/signals.py). Writes train/<run>/ in the run folder: metrics.jsonl, journal.jsonl,
 checkpoints/ and export/, a Hugging Face folder.
 """
 
@@ -66,11 +67,11 @@ def _train(found: "Settings", layout: str, world: int, first: bool) -> None:
         show(found, platform.describe_device(world), layout, world)
     trainer = configure(found).build()
     try:
-        trainer.train()
+        whole = trainer.train()
     finally:
         trainer.close()
     dist.destroy_process_group()
-    if first:
+    if whole and first:
         print(f"exported to {export(found, trainer.step, found.folder / settings.EXPORT)}")
 
 

@@ -39,6 +39,11 @@ class LearningRate(LRSchedulersContainer):
         self._changes[step] = multiplier
         self._set()
 
+    def forget_changes(self) -> None:
+        """The multiplier is 1 at every step."""
+        self._changes.clear()
+        self._set()
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Also hands the rates to the optimizers, which would otherwise keep those of the checkpoint for a step."""
         super().load_state_dict(state_dict)

@@ -52,6 +52,18 @@ class Progress:
                 f"step {figures['step']}/{self._steps}  {text}  gradient norm {norm:.3f}  domain share {share:.2f}"
             )
 
+    def roll_back(self, event: dict[str, Any]) -> None:
+        """The run went back to an earlier checkpoint."""
+        self.begin(event["to"])
+        self._console.print(
+            f"step {event['step']}/{self._steps}  rolled back to step {event['to']}, "
+            f"to go on with row {event['first_row']:,}"
+        )
+
+    def interrupt(self, step: int, signal: str) -> None:
+        """A signal ended the run."""
+        self._console.print(f"step {step}/{self._steps}  saved after {signal}; the same command goes on from here")
+
     def evaluation(self, step: int, figures: dict[str, float]) -> None:
         """Held-out text was measured."""
         values = "  ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in figures.items())

@@ -1,7 +1,8 @@
 """What a training run writes down: metrics.jsonl (a line a step) and journal.jsonl (what happened to the run).
 
 A killed run leaves metrics beyond its newest checkpoint. Those steps are done again, so their lines go first; the file
-then equals that of a run that was never killed, except for the two timing fields.
+then equals that of a run that was never killed, except for the fields of TIMING. Lines of steps that were rolled back
+are kept apart in metrics.rolled_back.jsonl. A figure that is not a finite number is written as null.
 """
 
 import json
@@ -12,10 +13,13 @@ from typing import Any
 
 from curate.files import write_text
 
-TIMING = ("tokens_per_second", "data_wait_share")
-"""Fields of metrics.jsonl that differ from run to run."""
+TIMING = ("tokens_per_second", "mfu", "data_wait_share", "memory_gib")
+"""Fields of metrics.jsonl that differ from run to run: see ContinuedTrainer._figures."""
 
-COURSE = ("start", "resume", "finish", "checkpoint_damaged", "checkpoint_unfinished", "archive_failed")
+COURSE = (
+    *("start", "resume", "finish", "signal", "rolled_back", "stopped"),
+    *("checkpoint_damaged", "checkpoint_unfinished", "archive_failed"),
+)
 """Events that are no decisions."""
 
 
@@ -24,6 +28,7 @@ class Records:
 
     def __init__(self, folder: Path):
         self._metrics, self.journal = folder / "metrics.jsonl", folder / "journal.jsonl"
+        self._apart = folder / "metrics.rolled_back.jsonl"
 
     def rewind(self, step: int) -> None:
         """Drop metrics after `step`, and a last line of either file that was cut off.
@@ -32,12 +37,23 @@ class Records:
         """
         for path, last in ((self._metrics, step or -1), (self.journal, math.inf)):
             if path.exists():
-                lines = [json.dumps(line) + "\n" for line in read(path) if line["step"] <= last]
-                write_text(path, "".join(lines))
+                _write(path, [line for line in read(path) if line["step"] <= last])
+
+    def set_apart(self, step: int, number: int) -> None:
+        """Move metrics after `step` to metrics.rolled_back.jsonl, marked as those of roll-back `number`.
+
+        A kill in between leaves them in both files; the next call then writes them once.
+        """
+        lines = read(self._metrics)
+        gone = [line | {"roll_back": number} for line in lines if line["step"] > step]
+        if gone:
+            before = read(self._apart) if self._apart.exists() else []
+            _write(self._apart, [line for line in before if line["roll_back"] != number] + gone)
+            _write(self._metrics, [line for line in lines if line["step"] <= step])
 
     def metrics(self, **values: Any) -> None:
         """Add a line to metrics.jsonl."""
-        _append(self._metrics, values)
+        _append(self._metrics, {name: _finite(value) for name, value in values.items()})
 
     def event(self, name: str, step: int, **details: Any) -> None:
         """Add a line to journal.jsonl, on disk when this returns: the run's course, or a decision made after `step`."""
@@ -48,6 +64,16 @@ def read(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics.jsonl or journal.jsonl; a last line that was cut off is left out."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines if _whole(line)]
+
+
+def _write(path: Path, lines: list[dict[str, Any]]) -> None:
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _append(path: Path, values: dict[str, Any], sync: bool = False) -> None:

@@ -12,16 +12,20 @@ from tokenization.encode import tokenizer_identity
 from tokenization.folder import find
 from train import architecture, checkpoint_policy, checksums
 from train.architecture import Architecture
+from train.keys import health
 from train.keys.checkpoints import CheckpointKeys
+from train.keys.loggers import LoggerKeys
 
 CHECKPOINTS, EXPORT = "checkpoints", "export"
 """Folders of a training run."""
 _MAY_CHANGE = (
-    *(f"train.{key}" for key in ("run", "local_batch", *CheckpointKeys.model_fields)),
-    *("train.data_parallel_replicate", "train.data_parallel_shard", "train.tensor_parallel", "train.pipeline_parallel"),
-    *("train.context_parallel", "train.activation_checkpointing", "train.compile"),
+    *(f"train.{key}" for keys in (CheckpointKeys, health.HealthKeys, LoggerKeys) for key in keys.model_fields),
+    *("train.run", "train.local_batch", "train.data_parallel_replicate", "train.data_parallel_shard"),
+    *("train.tensor_parallel", "train.pipeline_parallel", "train.context_parallel", "train.activation_checkpointing"),
+    "train.compile",
 )
-"""Keys that a resumed run may set anew: they change neither the data nor, beyond rounding, the result."""
+"""Keys that a resumed run may set anew: they change neither the data nor, beyond rounding, the result. Keys of health
+hold from the checkpoint on, so that a run that health stopped can be gone on with."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ def resolve(pipeline: Pipeline) -> Settings:
     train = pipeline.train
     train.shape(train.steps)  # refuses steps that do not fit
     checkpoint_policy.check(pipeline)
+    health.check(train)
+    train.check_loggers()
     plan = read_plan(pipeline.folder / "mixture.json")
     base = find(pipeline.model, weights=True)
     tokenizer = pipeline.folder / "tokenizer"

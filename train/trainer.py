@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -20,14 +20,18 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 import train.platform  # noqa: F401  (before torchtitan)
 from eval import held_out
-from train import evaluation, loss, pipeline_stages
+from mix.journal import ROLL_BACK
+from train import evaluation, loss, pipeline_stages, rollback
+from train.checkpoints import Checkpoints
 from train.data import POOLS, MixtureLoader
 from train.decisions import Decisions
 from train.extension import Extension
 from train.learning_rate import LearningRate
+from train.meter import Meter
 from train.place import Place
 from train.progress import Progress
 from train.records import Records
+from train.signals import Signals
 
 # isort: split
 from torchtitan.components.metrics import MetricsProcessor
@@ -74,10 +78,13 @@ class ContinuedTrainer(Trainer):
         """Characters of each held-out document, from its beginning; 0 takes it whole."""
         eval_documents: int
         """Held-out documents per pool; 0 turns evaluation off."""
+        flops_per_token: float = 0.0
+        """Operations that utilisation counts for a token (train.flops.of_utilisation)."""
         extensions: list[Extension] = field(default_factory=list)
         """What takes part in every step, in this order."""
 
     config: Config
+    checkpointer: Checkpoints
     dataloader: MixtureLoader
     metrics_processor: StepFigures
     lr_schedulers: LearningRate
@@ -93,6 +100,8 @@ class ContinuedTrainer(Trainer):
         self.progress = Progress(config.training.steps)
         self.extensions = config.extensions
         self.decisions = Decisions(self.records)
+        self.meter = Meter(config.flops_per_token, self.device)
+        self._due: dict[str, Any] | None = None
         if config.eval_documents:
             run = Path(config.run)
             amount = config.eval_documents, config.eval_characters
@@ -103,39 +112,51 @@ class ContinuedTrainer(Trainer):
         return ParallelDims.from_config(self.config.parallelism, dist.get_world_size())
 
     @record
-    def train(self) -> None:
-        """Load the newest checkpoint or the base's weights, then step, evaluate and save until the last step."""
+    def train(self) -> bool:
+        """Load the newest checkpoint or the base's weights, then step, evaluate and save until the last step.
+
+        Returns False where a signal ended it before that; the state is then saved.
+        """
+        if self.decisions.unfinished:
+            rollback.clean(self, self.decisions.unfinished)
         self.checkpointer.load(step=self.config.checkpoint.load_step)
         self._begin()
         batches = self.batch_generator(self.dataloader)
         first, last = self.step + 1, self.config.training.steps
-        with self.progress:
+        with self.progress, Signals() as signals:
             while self.step < last:
                 self.step += 1
                 self.gc_handler.run(self.step)
                 self.train_step(batches)
-                if self.step % self.config.eval_every == 0 or self.step == last:
+                if self._due is None and (self.step % self.config.eval_every == 0 or self.step == last):
                     self.evaluate()
+                if self._due is not None:
+                    self._roll_back(self._due)
+                signal = signals.agreed(self.device)
                 # After the evaluation: a checkpoint of this step promises that its lines are in metrics.jsonl.
-                self.checkpointer.save(self.step, last_step=self.step == last)
+                self.checkpointer.save(self.step, last_step=self.step == last or signal is not None)
+                if signal is not None and self.step < last:
+                    self._interrupt(signal)
+                    return False
                 if self.step == first:
                     self._shorten_timeouts()
         if self.first_rank and first <= last:
             self.records.event("finish", self.step)
+        return True
 
     def train_step(self, data_iterator: Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]]) -> None:
         """One optimizer step over the global batch, and its line in metrics.jsonl."""
         started = time.perf_counter()
         self.metrics_processor.data_loading_times.clear()
+        rates = self.lr_schedulers.get_metrics()
         try:
             with self._extended():
                 super().train_step(data_iterator)
         except RuntimeError as error:
             if "Loss is not finite" not in str(error):
                 raise
-            self._give_up("loss")
-        if not math.isfinite(self.metrics_processor.grad_norm):
-            self._give_up("gradient norm")
+            # Raised after the step, which made no update, and before its figures are handed over.
+            self.metrics_processor.log(self.step, math.nan, math.nan, self._norm, rates)
         seconds = time.perf_counter() - started
         figures = self._figures(seconds)
         decided = self.decisions.at(self.step)
@@ -150,16 +171,44 @@ class ContinuedTrainer(Trainer):
     def decide(self, name: str, **details: Any) -> None:
         """Make a decision at the end of this step: it is in the journal before it counts.
 
-        Known here: `learning_rate` (multiplier) and `ratio` (shares: pool -> share, from the next step's batch on);
-        others are the extensions' own. Nothing is decided at a step whose decisions an earlier start has written.
+        Known here: `learning_rate` (multiplier), `ratio` (shares: pool -> share, from the next step's batch on) and
+        `roll_back` (to: a step; the newest whole checkpoint at or before it is taken, and the step's evaluation left
+        out); others are the extensions' own. `by` in the details says whose a decision is. Nothing is decided at a step
+        by whom an earlier start has written a decision of, nor at one that will be rolled back. Raises ValueError where
+        there is no checkpoint to go back to.
         """
-        if self.step in self.decisions.settled:
+        if self.decisions.settled(self.step, details.get("by")) or self._due is not None:
+            return
+        if name == ROLL_BACK:
+            self._due = self.decisions.add(name, self.step, details | rollback.plan(self, details["to"]))
             return
         if name == "ratio":
             details["first_row"] = self.dataloader.rows
         self._apply(self.decisions.add(name, self.step, details))
 
+    def stand(self) -> None:
+        """Make what decisions change be as the standing ones up to the loaded step left it."""
+        self.dataloader.forget_changes()
+        self.lr_schedulers.forget_changes()
+        for event in self.decisions.until(self.step):
+            self._apply(event)
+        rows = self.decisions.rows(self.step, self.config.training.global_batch_size)
+        assert self.dataloader.rows == rows, f"{self.dataloader.rows} rows consumed, {rows} expected"
+
+    def _roll_back(self, event: dict[str, Any]) -> None:
+        self._due = None
+        rollback.carry_out(self, event)
+        self.progress.roll_back(event)
+
+    def _interrupt(self, signal: str) -> None:
+        """A signal ended the run, and its state is saved."""
+        if self.first_rank:
+            self.records.event("signal", self.step, signal=signal)
+        self.progress.interrupt(self.step, signal)
+
     def _apply(self, event: dict[str, Any]) -> None:
+        if event["event"] == ROLL_BACK and event["to"] == self.step:
+            self.dataloader.rows = event["first_row"]
         if event["event"] == "ratio":
             self.dataloader.change(event["first_row"], event["shares"])
         elif event["event"] == "learning_rate":
@@ -194,9 +243,10 @@ class ContinuedTrainer(Trainer):
             for extension in self.extensions:
                 extension.add_gradients(self)
             norm = clip(*arguments, **options)
-            self._sums = self._summed_over_ranks()
+            self._norm, self._sums = float(norm), self._summed_over_ranks()
             loss = float(self._sums[0].sum() / self._sums[1].sum())
-            allowed = all([one.allows_update(self, loss, float(norm)) for one in self.extensions])
+            allowed = all([one.allows_update(self, loss, self._norm) for one in self.extensions])
+            allowed = allowed and math.isfinite(loss) and math.isfinite(self._norm)  # or the weights would be lost
             return norm
 
         dist_utils.clip_grad_norm_ = clip_grad_norm_
@@ -219,7 +269,14 @@ class ContinuedTrainer(Trainer):
         self.step = state_dict["step"]
         kept = json.loads(state_dict["extensions"])
         for extension in self.extensions:
-            extension.load_state_dict(kept[extension.name])
+            if extension.name in kept:  # a logger may be new
+                extension.load_state_dict(kept[extension.name])
+
+    def close(self) -> None:
+        """End what the extensions and torchtitan began."""
+        for extension in self.config.extensions:
+            extension.close()
+        super().close()
 
     def evaluate(self) -> None:
         """Bits per byte on held-out text of both pools; model mode and random state are left as found."""
@@ -234,21 +291,21 @@ class ContinuedTrainer(Trainer):
 
     def _begin(self) -> None:
         """Put the records where the loaded state stands, and measure the model as it came."""
-        rows = self.step * self.config.training.global_batch_size
-        assert self.dataloader.rows == rows, f"{self.dataloader.rows} rows consumed, {rows} expected"
         self.progress.begin(self.step)
         if self.first_rank:
             self.records.rewind(self.step)
             self.records.event("resume" if self.step else "start", self.step)
         for extension in self.extensions:
             extension.begin(self)
-        for event in self.decisions.until(self.step):
-            self._apply(event)
+        self.stand()
         if self.step == 0:
             self.evaluate()
 
     def _figures(self, seconds: float) -> dict[str, Any]:
-        """The step's line: sums over all ranks, so that it is the same at any number of them."""
+        """The step's line: sums over all ranks, so that it is the same at any number of them.
+
+        `rows` are those of the plan consumed or skipped by roll-backs, `tokens` those the steps so far were made with.
+        """
         waited = sum(self.metrics_processor.data_loading_times)
         nats, tokens, rows = self._sums.tolist()
         means = [total / count if count else None for total, count in zip(nats, tokens, strict=True)]
@@ -261,10 +318,9 @@ class ContinuedTrainer(Trainer):
             "grad_norm": self.metrics_processor.grad_norm,
             "lr": self.metrics_processor.lr,
             "rows": self.dataloader.rows,
-            "tokens": self.dataloader.rows * length,
+            "tokens": self.step * self.config.training.global_batch_size * length,
             "domain_share": rows[0] / sum(rows),
-            "tokens_per_second": sum(rows) * length / seconds,
-            "data_wait_share": waited / seconds,
+            **self.meter.figures(sum(rows) * length, seconds, waited),
         }
 
     def _summed_over_ranks(self) -> torch.Tensor:
@@ -275,12 +331,6 @@ class ContinuedTrainer(Trainer):
         if dist.get_world_size() > 1:
             dist.all_reduce(sums)
         return sums
-
-    def _give_up(self, what: str) -> NoReturn:
-        raise ValueError(
-            f"train.peak_lr: the {what} is not a finite number at step {self.step}, so the weights are lost. Start "
-            "again under another --train.run with a lower train.peak_lr or more train.warmup_steps."
-        )
 
     def _shorten_timeouts(self) -> None:
         """After the first step nothing slow is left to start, so a rank that hangs is noticed sooner."""

@@ -1,4 +1,4 @@
-"""A Hugging Face model as the callable that eval.held_out measures."""
+"""A Hugging Face model as the callables that eval.held_out and eval.answers measure."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from curate.files import file_identity, identity
+from eval.answers import Forward, label_nats
 from eval.held_out import IGNORED, Nll
 
 LOGITS_AT_ONCE = 1 << 22
@@ -53,3 +54,20 @@ def weights_identity(folder: Path) -> str:
     """16 hex digits that stand for the weights, config and tokenizer in a model folder."""
     files = sorted([*folder.glob("*.safetensors"), folder / "config.json", folder / "tokenizer.json"])
     return identity({file.name: file_identity(file) for file in files})
+
+
+def answers(model: Any) -> Forward:
+    """A transformers model as eval.answers asks it."""
+    decoder, head = model.get_decoder(), model.get_output_embeddings()
+    device = head.weight.device
+
+    @torch.inference_mode()
+    def forward(inputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        hidden = decoder(input_ids=torch.from_numpy(inputs).to(device), use_cache=False).last_hidden_state
+        asked = (labels != IGNORED).any(-1)
+        found = label_nats(head(hidden[torch.from_numpy(asked).to(device)]), torch.from_numpy(labels[asked]).to(device))
+        nats, best = np.zeros(labels.shape, np.float32), np.zeros(inputs.shape, np.int64)
+        nats[asked], best[asked] = (part.cpu().numpy() for part in found)
+        return nats, best
+
+    return forward

@@ -1,10 +1,12 @@
-"""Bits per byte of the base and the trained model on all held-out documents, and whether the difference is one.
+"""The base and the trained model on all held-out documents and on both tracks' tasks, and whether they differ.
 
     python -m eval.run [RUN]
 
 Writes <run>/eval/scores.json: `base` and `trained` with the same names, and `difference` with a 95 % interval; a
-change whose interval holds 0 is called "no change". Both models run in fp32 through transformers, each with its own
-tokenizer, on windows of mix.seq_len tokens.
+change whose interval holds 0 is called "no change". `tasks` holds the same for each task, `breaches` what is beyond
+eval.thresholds, `contamination` what curation was asked to remove. What each document and item came to stands beside
+it, documents-<model>.parquet and items-<model>.parquet. Both models run in fp32 through transformers, each with its
+own tokenizer: documents in windows of mix.seq_len tokens, tasks with up to eval.context.
 """
 
 from dataclasses import asdict
@@ -30,16 +32,26 @@ def main(argv: list[str] | None = None) -> None:
     pipeline, _ = cli.parse("eval.run", __doc__ or "", "eval", argv)
     from rich.console import Console
 
+    from eval import task_scores
+
     scores = score(pipeline)
-    Console().print(table(scores))
+    console = Console()
+    console.print(table(scores))
+    if scores["tasks"]:
+        console.print(task_scores.table(scores))
+    for breach in scores["breaches"]:
+        console.print(
+            f"[bold]beyond its threshold[/bold] {breach['what']}: {breach['base']:.3f} -> {breach['now']:.3f}, "
+            f"the limit is {breach['limit']:.3f}"
+        )
 
 
 def score(pipeline: Pipeline) -> dict[str, Any]:
     """Measure both models and write scores.json; returns what it holds."""
     from importlib.metadata import version
 
-    from curate.files import identity, write_json
-    from eval import held_out
+    from curate.files import aside, identity, write_json
+    from eval import held_out, hugging_face, task_scores
     from eval.statistics import RESAMPLES
 
     run = pipeline.folder
@@ -49,24 +61,35 @@ def score(pipeline: Pipeline) -> dict[str, Any]:
             f"{export}: there is no exported model, so there is nothing to compare with the base. "
             f"Train one first: torchrun -m train.launch {run}"
         )
+    contamination = task_scores.check_contamination(pipeline)
     documents = held_out.read(run)
     measured: dict[str, pl.DataFrame] = {}
+    items: dict[str, pl.DataFrame] = {}
     scores: dict[str, Any] = {"base": None, "trained": None, "difference": None}
     models = _models(pipeline, export)
     for name, folder in models.items():
+        model = hugging_face.load(folder)
         windows = held_out.build(documents, folder, pipeline.mix.seq_len)
-        measured[name] = _measure(name, folder, windows)
+        measured[name] = _measure(name, model, windows)
+        items[name] = task_scores.score(pipeline, model, folder)
+        for what, frame in (("documents", measured[name]), ("items", items[name])):
+            with aside(run / "eval" / f"{what}-{name}.parquet") as temporary:
+                frame.write_parquet(temporary)
     predicted = _predicted_by_all(measured)
     measured = {name: frame.filter(predicted) for name, frame in measured.items()}
     for name, folder in models.items():
         scores[name] = _summary(folder, measured[name])
     if "base" in measured:
         scores["difference"] = _differences(measured["base"], measured["trained"])
+    scores["tasks"] = task_scores.compare(items)
+    scores["contamination"] = contamination
+    scores["breaches"] = task_scores.beyond(pipeline, scores)
     scores["held_out"] = {
         "identity": identity(documents["id"].to_list()),
         "documents": dict(documents["pool"].value_counts().sort("pool").iter_rows()),
     }
     scores["settings"] = {"seq_len": pipeline.mix.seq_len, "interval": 0.95, "resamples": RESAMPLES, "seed": 0}
+    scores["settings"] |= {"items": pipeline.eval.items, "thresholds": pipeline.eval.thresholds.model_dump()}
     scores["versions"] = {name: version(name) for name in ("torch", "transformers", "tokenizers", "numpy")}
     write_json(run / "eval" / "scores.json", scores)
     return scores
@@ -109,7 +132,7 @@ def _models(pipeline: Pipeline, export: Path) -> dict[str, Path]:
     return {"base": find(pipeline.model, weights=True), "trained": export}
 
 
-def _measure(name: str, folder: Path, windows: "Windows") -> "pl.DataFrame":
+def _measure(name: str, model: Any, windows: "Windows") -> "pl.DataFrame":
     """The windows' documents with the `bits` a model needs for each."""
     import polars as pl
     from rich.progress import track
@@ -117,7 +140,7 @@ def _measure(name: str, folder: Path, windows: "Windows") -> "pl.DataFrame":
     from eval import hugging_face
     from eval.held_out import document_bits, window_nats
 
-    nll = hugging_face.nll(hugging_face.load(folder))
+    nll = hugging_face.nll(model)
     rows = max(1, TOKENS_AT_ONCE // windows.inputs.shape[1])
     batches = -(-len(windows.lengths) // rows)
     bar = iter(track(range(batches), f"{name}: {windows.documents.height:,} documents", transient=True))

@@ -50,6 +50,34 @@ def change_in_ratio(
     return Change(change, low, high, percent, verdict)
 
 
+@dataclass(frozen=True)
+class PointsChange:
+    """Trained minus base in percent points, higher is better."""
+
+    change: float
+    low: float | None
+    """Lower edge of the 95 % interval; None with too few items."""
+    high: float | None
+    verdict: Literal["better", "worse", "no change", "too few items"]
+    """`no change` where the interval holds 0."""
+
+
+def change_in_points(base: np.ndarray, trained: np.ndarray, seed: int = 0) -> PointsChange:
+    """Change of the mean score, each array [N] with a score 0 to 1 per item, the same items in both.
+
+    The 95 % interval is a paired percentile bootstrap over items, as in `change_in_ratio`; differences take few
+    values, so a resample draws how often each value comes.
+    """
+    differences = 100 * (np.asarray(trained, np.float64) - np.asarray(base, np.float64))
+    change, items = float(differences.mean()), len(differences)
+    if items < MIN_DOCUMENTS:
+        return PointsChange(change, None, None, "too few items")
+    values, counts = np.unique(differences, return_counts=True)
+    means = np.random.default_rng(seed).multinomial(items, counts / items, size=RESAMPLES) @ values / items
+    low, high = (float(edge) for edge in np.quantile(means, [0.025, 0.975]))
+    return PointsChange(change, low, high, "no change" if low <= 0 <= high else "better" if low > 0 else "worse")
+
+
 def _resampled_totals(columns: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Column totals of each resample [RESAMPLES, columns], drawn in blocks whose counts stay under about 32 MB."""
     documents = len(columns)

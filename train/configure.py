@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import train.platform  # noqa: F401  (before torchtitan)
+from eval.benchmarks import files
+from eval.tracks import Tracks
 from train import anchor, flops, groups, loggers, lora, loss, model
 from train.checkpoints import Checkpoints, Scores, async_mode
 from train.data import POOLS, MixtureLoader
@@ -40,7 +42,7 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
     names = list(groups.sizes(specification))
     return ContinuedTrainer.Config(
         run=str(settings.pipeline.folder),
-        eval_every=evaluation.every,
+        tracks=_tracks(settings),
         eval_characters=evaluation.characters,
         eval_documents=evaluation.documents if evaluation.held_out else 0,
         model_spec=specification,
@@ -104,6 +106,27 @@ def extensions(settings: Settings, names: list[str]) -> list[Extension]:
         *unfreezing(train, names, settings.new_rows, train.steps),
         *loggers.extensions(settings),
     ]
+
+
+def _tracks(settings: Settings) -> Tracks:
+    keys, where = settings.pipeline.eval, str(settings.pipeline.folder / "pipeline.yaml")
+    train = settings.pipeline.train
+    if max(train.tensor_parallel, train.context_parallel, train.pipeline_parallel) > 1 and (
+        keys.domain or keys.general or keys.generated_tokens
+    ):
+        raise ValueError(
+            f"{where}: eval.domain, eval.general, eval.generated_tokens: tasks and generated texts are worked out by "
+            "processes that each hold whole layers and whole rows, which tensor, context and pipeline parallel ones do "
+            "not. Set them to [], [] and 0 for this training run, and score the export with python -m eval.run."
+        )
+    return Tracks(
+        keys,
+        lambda: files(settings.pipeline, where),
+        where,
+        settings.folder,
+        settings.tokenizer,
+        min(settings.architecture.max_positions, keys.context),
+    )
 
 
 def communication() -> CommConfig:

@@ -19,6 +19,7 @@ TIMING = ("tokens_per_second", "mfu", "data_wait_share", "memory_gib")
 COURSE = (
     *("start", "resume", "finish", "signal", "rolled_back", "stopped"),
     *("checkpoint_damaged", "checkpoint_unfinished", "archive_failed"),
+    "thresholds",
 )
 """Events that are no decisions."""
 

@@ -15,14 +15,17 @@ from train.architecture import Architecture
 from train.keys import health
 from train.keys.checkpoints import CheckpointKeys
 from train.keys.loggers import LoggerKeys
+from train.records import Records
 
 CHECKPOINTS, EXPORT = "checkpoints", "export"
 """Folders of a training run."""
+_THRESHOLDS = "eval.thresholds"
+"""A resumed run may set them anew, with an entry in the journal."""
 _MAY_CHANGE = (
     *(f"train.{key}" for keys in (CheckpointKeys, health.HealthKeys, LoggerKeys) for key in keys.model_fields),
     *("train.run", "train.local_batch", "train.data_parallel_replicate", "train.data_parallel_shard"),
     *("train.tensor_parallel", "train.pipeline_parallel", "train.context_parallel", "train.activation_checkpointing"),
-    "train.compile",
+    *("train.compile", "eval.run_code", "eval.score_contaminated", _THRESHOLDS),
 )
 """Keys that a resumed run may set anew: they change neither the data nor, beyond rounding, the result. Keys of health
 hold from the checkpoint on, so that a run that health stopped can be gone on with."""
@@ -149,7 +152,7 @@ def check_batches(pipeline: Pipeline, world: int) -> None:
 def remember(settings: Settings) -> None:
     """Write what the run is made with to config.json, or compare with what its checkpoints were made with.
 
-    Raises ValueError naming the keys that differ.
+    Changed thresholds are written to the journal. Raises ValueError naming the keys that differ.
     """
     path = settings.folder / "config.json"
     made_with = _made_with(settings)
@@ -158,12 +161,17 @@ def remember(settings: Settings) -> None:
             shutil.rmtree(settings.initial, ignore_errors=True)
             write_json(path, made_with)
         return
-    changes = differences(read_json(path), settings)
+    before = read_json(path)
+    changes = differences(before, settings)
     if changes:
         raise ValueError(
             f"{path}: the training run {settings.pipeline.train.run!r} was begun with other settings ({changes}), so "
             f"its checkpoints cannot be gone on with. Choose another --train.run, or delete {settings.folder}."
         )
+    was, now = before.get(_THRESHOLDS), made_with[_THRESHOLDS]
+    if was != now:
+        Records(settings.folder).event("thresholds", newest_step(settings.folder), was=was, now=now)
+        write_json(path, before | {_THRESHOLDS: now})
 
 
 def differences(before: dict[str, Any], settings: Settings) -> str:

@@ -19,7 +19,8 @@ import torch.distributed as dist
 from torch.distributed.elastic.multiprocessing.errors import record
 
 import train.platform  # noqa: F401  (before torchtitan)
-from eval import held_out
+from eval import held_out, tracks
+from eval.tracks import Tracks
 from mix.journal import ROLL_BACK
 from train import evaluation, loss, pipeline_stages, rollback
 from train.checkpoints import Checkpoints
@@ -72,8 +73,8 @@ class ContinuedTrainer(Trainer):
 
         run: str
         """Run folder."""
-        eval_every: int
-        """Steps between evaluations."""
+        tracks: Tracks
+        """What is measured when, and the benchmarks of both tracks."""
         eval_characters: int
         """Characters of each held-out document, from its beginning; 0 takes it whole."""
         eval_documents: int
@@ -102,6 +103,8 @@ class ContinuedTrainer(Trainer):
         self.decisions = Decisions(self.records)
         self.meter = Meter(config.flops_per_token, self.device)
         self._due: dict[str, Any] | None = None
+        self.changes: dict[str, dict[str, Any]] = {}
+        """Of the newest evaluation: each task's change against step 0 (eval.statistics.PointsChange)."""
         if config.eval_documents:
             run = Path(config.run)
             amount = config.eval_documents, config.eval_characters
@@ -128,7 +131,7 @@ class ContinuedTrainer(Trainer):
                 self.step += 1
                 self.gc_handler.run(self.step)
                 self.train_step(batches)
-                if self._due is None and (self.step % self.config.eval_every == 0 or self.step == last):
+                if self._due is None:
                     self.evaluate()
                 if self._due is not None:
                     self._roll_back(self._due)
@@ -279,15 +282,24 @@ class ContinuedTrainer(Trainer):
         super().close()
 
     def evaluate(self) -> None:
-        """Bits per byte on held-out text of both pools; model mode and random state are left as found."""
-        if self.windows is None:
+        """What is due after this step: bits per byte on held-out text of both pools, tasks, generated texts.
+
+        Model mode, random state and weights are left as found.
+        """
+        due = tracks.due(self.config.tracks.keys, self.step, self.config.training.steps)
+        if not due:
             return
-        figures = evaluation.bits_per_byte(self, self.windows)
+        figures = {}
+        if self.windows is not None and tracks.BITS_PER_BYTE in due:
+            figures = evaluation.bits_per_byte(self, self.windows)
+        measured, self.changes = self.config.tracks.measure(self, due)
+        figures |= measured
         for extension in self.extensions:
             extension.finish_evaluation(self, figures)
         self.progress.evaluation(self.step, figures)
         if self.first_rank:
-            self.records.metrics(step=self.step, eval=figures)
+            beside = {"changes": self.changes} if self.changes else {}
+            self.records.metrics(step=self.step, eval=figures, **beside)
 
     def _begin(self) -> None:
         """Put the records where the loaded state stands, and measure the model as it came."""

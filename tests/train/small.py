@@ -113,7 +113,7 @@ def pipeline(folder: Path, model: Path, **train: object) -> Pipeline:
             "replay": ["general/*.jsonl.gz"],
             "mix": {"seq_len": SEQ_LEN},
             "train": keys | train,
-            "eval": {"every": 8, "documents": 10},
+            "eval": {"every": 8, "documents": 10, "generated_tokens": 0},
         }
     )
 

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from eval.keys_controller import ControllerKeys, SelectionKeys
 from pipelines.section import Section
 
 
@@ -15,7 +16,7 @@ class Thresholds(Section):
     """Per cent that bits per byte of general text may rise against step 0; a large number (1000) turns it off."""
 
 
-class EvalConfig(Section):
+class EvalConfig(ControllerKeys, SelectionKeys):
     """Held-out text and when it is measured; the benchmarks of both tracks and when they are."""
 
     held_out: float = Field(0.02, ge=0, lt=1)

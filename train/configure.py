@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import train.platform  # noqa: F401  (before torchtitan)
+from eval import controller
 from eval.benchmarks import files
 from eval.tracks import Tracks
 from train import anchor, flops, groups, loggers, lora, loss, model
@@ -95,13 +96,15 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
 def extensions(settings: Settings, names: list[str]) -> list[Extension]:
     """What takes part in every step, in this order; `names` are the model's tensors."""
     train = settings.pipeline.train
-    if train.ewc or train.l2_sp:
-        anchor.check(settings, train.ewc)
+    may_hold = settings.pipeline.eval.controller == "ewc"
+    if train.ewc or train.l2_sp or may_hold:
+        anchor.check(settings, train.ewc or float(may_hold))
     # Health judges a batch before the others see it; unfreezing takes away from the gradients what others have added;
     # loggers write down what all have said.
     return [
         Health(train),
         anchor.Anchor(settings),
+        *controller.extensions(settings.pipeline),
         Scores(),
         *unfreezing(train, names, settings.new_rows, train.steps),
         *loggers.extensions(settings),

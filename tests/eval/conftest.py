@@ -8,6 +8,7 @@ import pytest
 from curate.files import write_json
 from eval import run as eval_run
 from pipelines import config
+from tests.eval import forgetful as provoked
 from tests.eval import small_run
 
 
@@ -52,3 +53,9 @@ def whole_run(trained_run: Path) -> Path:
     """The trained run with its scores."""
     eval_run.score(config.load(trained_run / "pipeline.yaml"))
     return trained_run
+
+
+@pytest.fixture(scope="session")
+def forgetful(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a training run that forgets, and the same one with the controller (tests/eval/forgetful.py)."""
+    return provoked.make(tmp_path_factory.mktemp("forgetful"))

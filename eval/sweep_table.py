@@ -1,0 +1,166 @@
+"""What a sweep came to: a table, a JSON file, a plot."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from eval.control import BITS
+from eval.select import DOMAIN, score
+from eval.sweep_arms import FULL, REFERENCE, Arm
+from pipelines.config import Pipeline
+
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+"""97.5 % quantile of Student's t for 1, 2, ... degrees of freedom; more than nine take the last, a little too wide."""
+KEPT, RISE = 0.93, 0.5
+"""A point in front of plain replay: at least this share of FULL's gain, at most this share of REFERENCE's rise."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One arm and seed."""
+
+    arm: str
+    seed: int
+    plain: bool
+    domain: float
+    """Change of domain bits per byte since step 0; below 0 is a gain."""
+    general: float
+    """Change of general bits per byte; above 0 is forgetting."""
+    score: float
+    """As eval.select weighs the two, in percent."""
+
+    @classmethod
+    def of(
+        cls, arm: Arm, seed: int, before: Mapping[str, float], after: Mapping[str, float], weight: float
+    ) -> "Result":
+        """From the figures at step 0 and at the end."""
+        domain, general = (after[name] - before[name] for name in (DOMAIN, BITS))
+        points = score(-100 * domain / before[DOMAIN], 100 * general / before[BITS], weight)
+        return cls(arm.name, seed, arm.plain, domain, general, points)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over seeds, and half the width of its 95 % interval; None with one seed."""
+
+    value: float
+    half: float | None
+
+    @classmethod
+    def over(cls, values: Sequence[float]) -> "Mean":
+        """Student's t interval."""
+        if len(values) < 2:
+            return cls(values[0], None)
+        quantile = STUDENT[min(len(values) - 1, len(STUDENT)) - 1]
+        return cls(statistics.mean(values), quantile * statistics.stdev(values) / math.sqrt(len(values)))
+
+    def text(self, form: str = "+.4f") -> str:
+        """The mean, and its interval where there is one."""
+        return f"{self.value:{form}}" + ("" if self.half is None else f" ± {self.half:{form.lstrip('+')}}")
+
+
+def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """A row an arm: means over its seeds; shares of FULL's gain and rise seed by seed, where FULL has that seed."""
+    of_full = {one.seed: one for one in results if one.arm == FULL}
+    limit = [one.general for one in results if one.arm == REFERENCE]
+    found = []
+    for name in dict.fromkeys(one.arm for one in results):
+        mine = [one for one in results if one.arm == name]
+        pairs = [(one, of_full[one.seed]) for one in mine if one.seed in of_full]
+        kept = Mean.over([one.domain / full.domain for one, full in pairs]) if pairs else None
+        avoided = Mean.over([1 - one.general / full.general for one, full in pairs]) if pairs else None
+        means = {key: Mean.over([getattr(one, key) for one in mine]) for key in ("domain", "general", "score")}
+        in_front = kept and limit and kept.value >= KEPT and means["general"].value <= RISE * statistics.mean(limit)
+        row = {"arm": name, "plain": mine[0].plain, "seeds": [one.seed for one in mine], **means}
+        found.append(row | {"kept": kept, "avoided": avoided, "in_front": bool(in_front)})
+    return found
+
+
+def verdicts(results: Sequence[Result]) -> list[str]:
+    """What was asked of the sweep and whether it holds, in sentences."""
+    table = {row["arm"]: row for row in rows(results)}
+    plain = [row for row in table.values() if row["plain"]]
+    told = []
+    if len(plain) > 1:
+        # Most domain first: so must be the rise.
+        ordered = sorted(plain, key=lambda row: row["domain"].value)
+        falling = all(a["general"].value > b["general"].value for a, b in zip(ordered, ordered[1:], strict=False))
+        names = ", ".join(row["arm"] for row in ordered)
+        told.append(f"less gain goes with less forgetting at every fixed ratio ({names}): {_yes(falling)}")
+    for name, row in table.items():
+        if name.endswith("controller") and plain:
+            best = max(plain, key=lambda one: one["score"].value)
+            share = row["score"].value / best["score"].value
+            told.append(f"{name} has {share:.0%} of the score of the best fixed ratio, {best['arm']}")
+    if FULL in table and REFERENCE in table:
+        front = [name for name, row in table.items() if row["in_front"]]
+        what = f"at least {KEPT:.0%} of {FULL}'s gain and at most {RISE:.0%} of {REFERENCE}'s rise"
+        told.append(f"{what}: {', '.join(front) or 'no arm'}")
+    return told
+
+
+def show(results: Sequence[Result]) -> None:
+    """Print the table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="change of bits per byte since step 0", title_justify="left", box=None, pad_edge=False)
+    for heading in ("arm", "seeds", "domain", "general", "gain kept", "rise avoided", "score", ""):
+        table.add_column(heading, justify="left" if heading in ("arm", "") else "right")
+    for row in rows(results):
+        shares = ("" if row[key] is None else row[key].text(".0%") for key in ("kept", "avoided"))
+        cells = (row["domain"].text(), row["general"].text(), *shares, row["score"].text(".2f"))
+        table.add_row(row["arm"], str(len(row["seeds"])), *cells, "in front" if row["in_front"] else "")
+    console = Console(soft_wrap=True)
+    console.print(table)
+    for sentence in verdicts(results):
+        console.print(sentence, highlight=False)
+
+
+def write(pipeline: Pipeline, results: Sequence[Result]) -> None:
+    """eval/replay_sweep.json (every result, the rows, what holds) and eval/replay_sweep.html in the run folder."""
+    from curate.files import write_json, write_text
+
+    table = [
+        {key: asdict(value) if isinstance(value, Mean) else value for key, value in row.items()}
+        for row in rows(results)
+    ]
+    budget = {key: getattr(pipeline.train, key) for key in ("steps", "global_batch", "peak")}
+    values = {"budget": budget, "results": [asdict(one) for one in results], "rows": table}
+    folder = pipeline.folder / "eval"
+    write_json(folder / "replay_sweep.json", values | {"verdicts": verdicts(results)})
+    write_text(folder / "replay_sweep.html", plot(results))
+
+
+def plot(results: Sequence[Result]) -> str:
+    """A page with one chart: general change to the right, domain gain upwards, a line through the fixed ratios."""
+    from plotly import graph_objects
+
+    figure = graph_objects.Figure()
+    table = sorted(rows(results), key=lambda row: row["general"].value)
+    for name, plain in (("fixed ratios", True), ("others", False)):
+        drawn = [row for row in table if row["plain"] == plain]
+        if drawn:
+            figure.add_scatter(
+                name=name,
+                mode="lines+markers+text" if plain else "markers+text",
+                x=[row["general"].value for row in drawn],
+                y=[-row["domain"].value for row in drawn],
+                error_x={"array": [row["general"].half or 0 for row in drawn]},
+                error_y={"array": [row["domain"].half or 0 for row in drawn]},
+                text=[row["arm"] for row in drawn],
+                textposition="bottom right",
+            )
+    figure.update_layout(
+        title="Replay sweep: up is learned, right is forgotten (95 % intervals over seeds)",
+        xaxis_title="rise of general bits per byte",
+        yaxis_title="fall of domain bits per byte",
+        template="plotly_white",
+    )
+    return str(figure.to_html(full_html=True, include_plotlyjs=True))
+
+
+def _yes(holds: bool) -> str:
+    return "holds" if holds else "does not hold"

@@ -48,11 +48,12 @@ def ramp(steps: int, first: int, last: int, begin: float = 0.0) -> dict[str, Any
 def arms(pipeline: config.Pipeline) -> list[Arm]:
     """All arms there are; the first ones are what the sweep runs by default (`DEFAULT`)."""
     steps, peak = pipeline.train.steps, pipeline.train.peak
+    lora = {"train.lora_rank": 16, "train.peak_lr": 3 * peak}
     controller = {"eval.controller": "raise_replay", "eval.controller_cooldown": 0, "eval.every": max(1, steps // 12)}
     return [
         *(Arm(f"{100 - percent}/{percent}", replay(percent), plain=True) for percent in (0, 10, 20, 30, 50)),
         Arm("100/0-ewc", replay(0) | {"train.ewc": 1e3}),
-        Arm("100/0-lora", replay(0) | {"train.lora_rank": 16}),
+        Arm("100/0-lora", replay(0) | lora),
         Arm("95/5-controller", replay(5) | controller),
         *(
             Arm(f"{of}-averaged-{share}", of=of, share=share)
@@ -69,7 +70,10 @@ def arms(pipeline: config.Pipeline) -> list[Arm]:
         Arm("90/10-to-70/30", ramp(steps, 10, 30)),
         Arm("100/0-then-50/50", ramp(steps, 0, 50, begin=0.5)),
         Arm("100/0-ewc-1e4", replay(0) | {"train.ewc": 1e4}),
-        Arm("80/20-ewc", replay(20) | {"train.ewc": 1e3}),
+        *(Arm(f"{100 - part}/{part}-ewc", replay(part) | {"train.ewc": 1e3}) for part in (10, 20, 30)),
+        Arm("80/20-ewc-100", replay(20) | {"train.ewc": 100}),
+        Arm("80/20-ewc-double-lr", replay(20) | {"train.ewc": 1e3, "train.peak_lr": 2 * peak}),
+        Arm("80/20-lora", replay(20) | lora),
         Arm("80/20-l2-sp", replay(20) | {"train.l2_sp": 1e-3}),
         Arm("80/20-slow-embeddings", replay(20) | {"train.lr_groups": {"embeddings": 0.1}}),
     ]

@@ -113,9 +113,10 @@ def trace_step(run: Run, step: int, rank: int | None = None, world: int = 1) -> 
 
     from mix.trace_source import trace_rows
 
+    first, count = _slice(run, step, rank, world)
     row = pl.col("position") - run.rows.first(step)
     return (
-        trace_rows(run.folder, run.plan, *_slice(run, step, rank, world))
+        trace_rows(run.folder, run.plan, first, count)
         .with_columns(row.alias("row"), (row // (run.global_batch // world)).alias("rank"))
         .select(*_PLACE, "id", "origin", "segment", "begin", "first_token", "tokens", "document_tokens", "text")
     )

@@ -105,7 +105,7 @@ def test_changed_thresholds_of_a_resumed_run_are_in_the_journal(run: Path) -> No
     assert read_json(folder / "config.json")["eval.thresholds"] == {"task_points": 3, "bits_per_byte_percent": 1}
     remembered(run, task_points=4)
     assert not (folder / "journal.jsonl").exists(), "before the first checkpoint nothing holds yet"
-    checkpoint = folder / "checkpoints" / "step-4" / ".metadata"
+    checkpoint = folder / "checkpoints" / "step-4" / "complete.json"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(b"")
     remembered(run, task_points=4)

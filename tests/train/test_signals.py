@@ -34,7 +34,8 @@ def test_slurms_signal_to_one_of_two_processes_ends_both_at_the_same_step(run: P
         start,
         start | {"keys": ["--train.run", "unwarned", *KEYS]},
     )
-    assert warned["status"] == [0, 0] and "saved after SIGUSR1" in warned["output"]
+    assert warned["status"] == [0, 0], warned["output"]
+    assert "saved after SIGUSR1" in warned["output"]
     assert "exported" not in warned["output"] and "exported" in whole["output"], whole["output"]
     folder = run / "train" / "warned"
     assert [(event["event"], event["step"]) for event in events(folder)] == [

@@ -48,6 +48,7 @@ def ramp(steps: int, first: int, last: int, begin: float = 0.0) -> dict[str, Any
 def arms(pipeline: config.Pipeline) -> list[Arm]:
     """All arms there are; the first ones are what the sweep runs by default (`DEFAULT`)."""
     steps, peak = pipeline.train.steps, pipeline.train.peak
+    double = {"train.peak_lr": 2 * peak}
     lora = {"train.lora_rank": 16, "train.peak_lr": 3 * peak}
     controller = {"eval.controller": "raise_replay", "eval.controller_cooldown": 0, "eval.every": max(1, steps // 12)}
     return [
@@ -62,17 +63,20 @@ def arms(pipeline: config.Pipeline) -> list[Arm]:
         ),
         Arm("70/30-averaged-0.9", of="70/30", share=0.9),
         Arm("80/20-half-lr", replay(20) | {"train.peak_lr": peak / 2}),
-        Arm("70/30-double-lr", replay(30) | {"train.peak_lr": 2 * peak}),
-        Arm("60/40-double-lr", replay(40) | {"train.peak_lr": 2 * peak}),
-        Arm("50/50-double-lr", replay(50) | {"train.peak_lr": 2 * peak}),
+        Arm("70/30-double-lr", replay(30) | double),
+        Arm("60/40-double-lr", replay(40) | double),
+        Arm("50/50-double-lr", replay(50) | double),
         Arm("50/50-quadruple-lr", replay(50) | {"train.peak_lr": 4 * peak}),
         Arm("50/50-double-lr-averaged-0.9", of="50/50-double-lr", share=0.9),
         Arm("90/10-to-70/30", ramp(steps, 10, 30)),
         Arm("100/0-then-50/50", ramp(steps, 0, 50, begin=0.5)),
         Arm("100/0-ewc-1e4", replay(0) | {"train.ewc": 1e4}),
         *(Arm(f"{100 - part}/{part}-ewc", replay(part) | {"train.ewc": 1e3}) for part in (10, 20, 30)),
-        Arm("80/20-ewc-100", replay(20) | {"train.ewc": 100}),
-        Arm("80/20-ewc-double-lr", replay(20) | {"train.ewc": 1e3, "train.peak_lr": 2 * peak}),
+        *(Arm(f"80/20-ewc-{strength}", replay(20) | {"train.ewc": strength}) for strength in (10, 30, 100)),
+        *(
+            Arm(f"{100 - part}/{part}-ewc-{strength}-double-lr", replay(part) | double | {"train.ewc": strength})
+            for part, strength in ((20, 30), (20, 100), (30, 30))
+        ),
         Arm("80/20-lora", replay(20) | lora),
         Arm("80/20-l2-sp", replay(20) | {"train.l2_sp": 1e-3}),
         Arm("80/20-slow-embeddings", replay(20) | {"train.lr_groups": {"embeddings": 0.1}}),

@@ -21,7 +21,7 @@ demo: venv
 	python -m eval.report
 
 test: venv
-	pytest -q
+	OMP_NUM_THREADS=1 pytest -q -n auto --dist loadfile
 
 lint: venv
 	ruff check .

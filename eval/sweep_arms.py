@@ -72,10 +72,10 @@ def arms(pipeline: config.Pipeline) -> list[Arm]:
         Arm("100/0-then-50/50", ramp(steps, 0, 50, begin=0.5)),
         Arm("100/0-ewc-1e4", replay(0) | {"train.ewc": 1e4}),
         *(Arm(f"{100 - part}/{part}-ewc", replay(part) | {"train.ewc": 1e3}) for part in (10, 20, 30)),
-        *(Arm(f"80/20-ewc-{strength}", replay(20) | {"train.ewc": strength}) for strength in (10, 30, 100)),
+        *(Arm(f"80/20-ewc-{strength}", replay(20) | {"train.ewc": strength}) for strength in (3, 10, 30)),
         *(
             Arm(f"{100 - part}/{part}-ewc-{strength}-double-lr", replay(part) | double | {"train.ewc": strength})
-            for part, strength in ((20, 30), (20, 100), (30, 30))
+            for part, strength in ((20, 10), (20, 30), (30, 10))
         ),
         Arm("80/20-lora", replay(20) | lora),
         Arm("80/20-l2-sp", replay(20) | {"train.l2_sp": 1e-3}),

@@ -1,7 +1,7 @@
 """Tokens a second of this trainer on a mixture against stock torchtitan on random tokens: same model, same settings.
 
-    python tests/benchmarks/train.py [--seq-lens 512 4096] [--rounds 7] [--seconds 1.5] [--threads 2] [--data FOLDER]
-    python tests/benchmarks/train.py --model 1b --seq-lens 4096    on a GPU: Llama 3.2 1B's shape in bf16
+    python tests/benchmarks/training.py [--seq-lens 512 4096] [--rounds 7] [--seconds 1.5] [--threads 2] [--data FOLDER]
+    python tests/benchmarks/training.py --model 1b --seq-lens 4096    on a GPU: Llama 3.2 1B's shape in bf16
 
 Every contender is a process of its own (peers/train_steps.py) that makes a few steps when its turn comes; the others
 wait. A ratio is that of two contenders in one round, the median over the rounds; on a machine with other work the one

@@ -75,22 +75,36 @@ def _named(name: str) -> Pipeline:
 
 def render(run: Any) -> str:
     """The page of a run that `eval.report_data.read` gave."""
-    from eval import report_curation, report_mixture, report_training
+    from eval import report_cost, report_curation, report_mixture, report_scores
+    from eval.report_headline import headline
+    from eval.report_selection import selection
+    from eval.report_spikes import spikes_section
+    from eval.report_tracks import generations, tracks
+    from eval.report_training import mark, training
 
-    curves, charts = report_training.training(run)
-    tokenizer, terms = report_mixture.tokenizer(run)
+    both, of_tracks = tracks(run)
+    mark(run, of_tracks)
+    which, of_selection = selection(run)
+    curves, of_training = training(run)
+    tokenizer, of_terms = report_mixture.tokenizer(run)
     sections = [
-        ("scores", "Scores", report_training.scores(run)),
+        ("scores", "Scores", report_scores.scores(run)),
+        ("tracks", "Both tracks", both),
+        ("selection", "Which checkpoint", which),
         ("training", "Training", curves),
+        ("spikes", "Spikes", spikes_section(run)),
+        ("generations", "Texts written", generations(run)),
         ("funnel", "What went in", report_curation.funnel(run)),
         ("dropped", "What was dropped", report_curation.dropped(run)),
         ("edited", "What was edited", report_curation.edited(run)),
         ("duplicates", "Near-duplicates", report_curation.duplicates(run)),
         ("tokenizer", "Tokenizer", tokenizer),
         ("mixture", "Mixture", report_mixture.mixture(run)),
-        ("provenance", "Made with", report_training.provenance(run)),
+        ("cost", "Cost", report_cost.cost(run)),
+        ("provenance", "Made with", report_cost.provenance(run)),
     ]
-    return _page(run.pipeline.name, report_training.headline(run), sections, charts | terms)
+    charts = of_tracks | of_selection | of_training | of_terms
+    return _page(run.pipeline.name, headline(run), sections, charts)
 
 
 def _page(title: str, header: Any, sections: Sequence[tuple[str, str, Any]], charts: dict[str, Any]) -> str:

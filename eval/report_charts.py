@@ -1,35 +1,90 @@
-"""The report's charts as plotly figures in plain JSON; colours are names that the page turns into its theme's."""
+"""Plotly figures in plain JSON for the report; colours are names that the page turns into its theme's."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 MOST_POINTS = 1500
 """Points per line; a longer run is thinned evenly, its last step kept."""
+MOST_NAMED = 8
+"""Steps with events of the journal whose names stand at their lines; with more only the lines are drawn."""
+LONGEST_NAME = 30
+"""Characters of a name at a line."""
 
 Line = tuple[str, str, list[Any], list[Any]]
 """Name, colour (domain, general, plain), steps, values."""
 
 
-def training(steps: list[dict[str, Any]], evaluations: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Name -> figure, for what a run has logged."""
-    charts = {}
-    if evaluations:
-        charts["Held-out bits per byte: change since step 0"] = figure(_tracks(evaluations), "bits per byte", zero=True)
-    if steps:
-        shown = thin(steps)
-        charts["Training loss by pool"] = figure(
-            [
-                _line(shown, "domain", "domain", "loss_domain"),
-                _line(shown, "replay", "general", "loss_replay"),
-                _line(shown, "all", "plain", "loss"),
-            ],
-            "nats per token",
-        )
-        charts["Learning rate"] = figure([_line(shown, "learning rate", "plain", "lr")], "learning rate")
-        charts["Gradient norm (before clipping)"] = figure([_line(shown, "norm", "plain", "grad_norm")], "norm")
-        charts["Domain share of each batch"] = figure(
-            [_line(shown, "domain share", "domain", "domain_share")], "share of rows", span=[0, 1.02]
-        )
-    return charts
+def figure(lines: Sequence[Line], unit: str, span: list[float] | None = None, x: str = "step") -> dict[str, Any]:
+    """Lines over steps, with what the value is written at the axis."""
+    drawn = [line for line in lines if any(value is not None for value in line[3])]
+    few = max((len(line[2]) for line in drawn), default=0) <= 60
+    traces = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers" if few else "lines",
+            "name": plain(name),
+            "x": steps,
+            "y": values,
+            "line": {"color": colour, "width": 2 if few else 1.2},
+            "marker": {"size": 5},
+        }
+        for name, colour, steps, values in drawn
+    ]
+    layout: dict[str, Any] = {
+        "xaxis": {"title": {"text": x}, "zeroline": False},
+        "yaxis": {"title": {"text": unit}, "zeroline": False},
+        "showlegend": len(traces) > 1,
+    }
+    if span:
+        layout["yaxis"]["range"] = span
+    return {"data": traces, "layout": layout}
+
+
+def add_bound(chart: dict[str, Any], name: str, points: Sequence[tuple[float, float]]) -> None:
+    """Draw a dashed threshold through points of a chart; it changes right after the earlier of two points."""
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    line = {"color": "bad", "width": 1.5, "dash": "dash", "shape": "vh"}
+    trace = {"type": "scatter", "mode": "lines", "name": plain(name), "x": xs, "y": ys, "line": line}
+    chart["data"].append(trace)
+    chart["layout"]["showlegend"] = True
+
+
+def add_marks(chart: dict[str, Any], name: str, colour: str, symbol: str, points: Sequence[tuple[float, Any]]) -> None:
+    """Draw single points, nothing where there are none."""
+    if not points:
+        return
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    marker = {"color": colour, "symbol": symbol, "size": 8}
+    trace = {"type": "scatter", "mode": "markers", "name": plain(name), "x": xs, "y": ys, "marker": marker}
+    chart["data"].append(trace)
+    chart["layout"]["showlegend"] = True
+
+
+def mark_events(charts: Iterable[dict[str, Any]], events: list[tuple[int, str]], named: bool = True) -> None:
+    """Draw a vertical line at the step of each journal event, with its name where asked for and there is room."""
+    steps: dict[int, list[str]] = {}
+    for step, name in events:
+        steps.setdefault(step, []).append(name)
+    named = named and len(steps) <= MOST_NAMED
+    for chart in charts:
+        chart["layout"]["shapes"] = [
+            {
+                "type": "line",
+                "x0": step,
+                "x1": step,
+                "yref": "paper",
+                "y0": 0,
+                "y1": 1,
+                "line": {"color": "event", "width": 1, "dash": "dot"},
+            }
+            for step in steps
+        ]
+        chart["layout"]["annotations"] = [_name(step, ", ".join(names)) for step, names in steps.items() if named]
+
+
+def _name(step: int, name: str) -> dict[str, Any]:
+    place = {"x": step, "yref": "paper", "y": 1, "textangle": -90, "xanchor": "right", "yanchor": "top"}
+    return {**place, "text": plain(name[:LONGEST_NAME]), "showarrow": False, "font": {"size": 11, "color": "event"}}
 
 
 def terms_by_tokens(pools: dict[str, Any], extended: dict[str, Any] | None) -> dict[str, Any]:
@@ -50,64 +105,12 @@ def terms_by_tokens(pools: dict[str, Any], extended: dict[str, Any] | None) -> d
     return chart
 
 
-def figure(
-    lines: list[Line], unit: str, zero: bool = False, span: list[float] | None = None, x: str = "step"
-) -> dict[str, Any]:
-    """Lines over steps, with what the value is written at the axis; `zero` draws a line at 0."""
-    drawn = [line for line in lines if any(value is not None for value in line[3])]
-    few = max((len(line[2]) for line in drawn), default=0) <= 60
-    traces = [
-        {
-            "type": "scatter",
-            "mode": "lines+markers" if few else "lines",
-            "name": name,
-            "x": steps,
-            "y": values,
-            "line": {"color": colour, "width": 2 if few else 1.2},
-            "marker": {"size": 5},
-        }
-        for name, colour, steps, values in drawn
-    ]
-    layout: dict[str, Any] = {
-        "xaxis": {"title": {"text": x}},
-        "yaxis": {"title": {"text": unit}, "zeroline": zero},
-        "showlegend": len(traces) > 1,
-    }
-    if span:
-        layout["yaxis"]["range"] = span
-    return {"data": traces, "layout": layout}
-
-
-def mark_events(charts: dict[str, dict[str, Any]], events: list[tuple[int, str]]) -> None:
-    """Draw a vertical line with its name at the step of each journal event."""
-    for chart in charts.values():
-        chart["layout"]["shapes"] = [
-            {"type": "line", "x0": step, "x1": step, "yref": "paper", "y0": 0, "y1": 1, "line": {"color": "event"}}
-            for step, _ in events
-        ]
-        chart["layout"]["annotations"] = [
-            {"x": step, "yref": "paper", "y": 1, "text": name, "showarrow": False, "textangle": -90, "xanchor": "right"}
-            for step, name in events
-        ]
-
-
-def _tracks(evaluations: list[dict[str, Any]]) -> list[Line]:
-    """Change of each pool's bits per byte against the first evaluation."""
-    lines = []
-    for pool in ("domain", "general"):
-        name = f"{pool}_bits_per_byte"
-        measured = [(line["step"], line["eval"][name]) for line in evaluations if name in line["eval"]]
-        if measured:
-            changes = [value - measured[0][1] for _, value in measured]
-            lines.append((pool, pool, [step for step, _ in measured], changes))
-    return lines
-
-
-def _line(steps: list[dict[str, Any]], name: str, colour: str, key: str) -> Line:
-    return name, colour, [step["step"] for step in steps], [step.get(key) for step in steps]
-
-
 def thin(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """At most MOST_POINTS of the steps, evenly, the last one among them."""
-    every = -(-len(steps) // MOST_POINTS)
+    every = max(1, -(-len(steps) // MOST_POINTS))
     return steps[::-1][::every][::-1]
+
+
+def plain(text: str) -> str:
+    """Text that plotly shows as it stands: it takes some tags in names and notes for markup."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -7,7 +7,9 @@ from markupsafe import Markup
 
 from eval import report_charts
 from eval.report_data import Run
-from eval.report_html import EMPTY, Figure, count, html, join, missing, percent, section, table, words
+from eval.report_events import done
+from eval.report_html import EMPTY, Figure, chart_places, count, html, join, missing, percent, section, table, words
+from eval.report_scores import verdict
 from train.records import COURSE
 
 COLOURS = ("domain", "general")
@@ -18,10 +20,7 @@ Runs = tuple[tuple[str, Run], tuple[str, Run]]
 def compare(runs: Runs) -> tuple[list[tuple[str, str, Markup]], dict[str, Any]]:
     """Sections (anchor, title, text) and charts by name of two runs, each with the name to call it by."""
     charts = _charts(runs)
-    drawn = join(
-        html('<div class="chart"><h3>{0}</h3><div class="plot" data-chart="{0}"></div></div>', name) for name in charts
-    )
-    curves = html('<div class="charts">{}</div>', drawn) if charts else missing("Neither run has trained.")
+    curves = chart_places(charts) if charts else missing("Neither run has trained.")
     about = "The first run is drawn blue, the second orange; both over their own steps."
     sections = [
         ("scores", "Scores", section("scores", "Scores", ABOUT_SCORES, _scores(runs))),
@@ -59,7 +58,20 @@ def _scores(runs: Runs) -> Markup:
     headings = ("held-out text", one, other, f"{one}, change from its base", f"{other}, change from its base", "apart")
     same = first["held_out"]["identity"] == second["held_out"]["identity"]
     told = "The held-out documents are the same." if same else "The held-out documents are NOT the same."
-    return join([table(headings, rows, range(1, 6)), html('<p class="about">{}</p>', told)])
+    return join([table(headings, rows, range(1, 6)), html('<p class="about">{}</p>', told), _tasks(found)])
+
+
+def _tasks(found: Sequence[tuple[str, dict[str, Any]]]) -> Markup:
+    """The tasks that both runs were scored on: % right and the paired verdict against each one's own base."""
+    (one, first), (other, second) = ((name, scores.get("tasks", {})) for name, scores in found)
+    rows = []
+    for task in first.keys() & second.keys():
+        both = [scores[task] for scores in (first, second)]
+        values = [Figure(value["trained"], f"{value['trained']:.1f}") for value in both]
+        verdicts = ["" if value["verdict"] is None else verdict(value) for value in both]
+        rows.append((task, *values, *verdicts))
+    headings = ("task, % right", one, other, f"{one}, change from its base", f"{other}, change from its base")
+    return table(headings, sorted(rows, key=lambda row: row[0]), (1, 2)) if rows else EMPTY
 
 
 def _of(scores: dict[str, Any], model: str, group: str) -> float | None:
@@ -105,12 +117,12 @@ def _both(runs: Runs, points: list[list[tuple[int, float]]], unit: str) -> dict[
 
 def _events(runs: Runs) -> Markup:
     rows = [
-        (count(event["step"]), name, words(event["event"]))
+        (count(event["step"]), name, words(event["event"]), event.get("by", ""), done(event))
         for name, run in runs
         for event in run.journal
         if event["event"] not in COURSE
     ]
-    shown = table(("step", "run", "decision"), sorted(rows, key=lambda row: row[0].order), (0,))
+    shown = table(("step", "run", "decision", "by", "what was done"), sorted(rows, key=lambda row: row[0].order), (0,))
     return html("<h3>Decisions during training</h3>{}", shown) if rows else EMPTY
 
 

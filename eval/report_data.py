@@ -14,6 +14,8 @@ EXAMPLES = 3
 """Documents shown per reason."""
 PAIRS = 6
 """Near-duplicate pairs shown."""
+PAGES = {"pilot/pilot.html": "the pilot", "eval/replay_sweep.html": "the replay sweep"}
+"""Pages of other commands, by their path in the run folder."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Run:
     """A run folder, read."""
 
     pipeline: Pipeline
+    """As the training run was made with it, where there is one."""
     manifest: dict[str, Any] | None
     extension: dict[str, Any] | None
     fertility: dict[str, Any] | None
@@ -29,8 +32,23 @@ class Run:
     """Lines of metrics.jsonl that hold a training step."""
     evaluations: list[dict[str, Any]]
     """Lines of metrics.jsonl that hold an evaluation."""
+    rolled_back: list[dict[str, Any]]
+    """Lines of metrics.rolled_back.jsonl: steps and evaluations that were made and given up."""
     journal: list[dict[str, Any]]
+    made_with: dict[str, Any]
+    """config.json of the training run, empty where there is none."""
+    checkpoints: list[dict[str, Any]]
+    """Those that are kept, by step: step, bytes, identity."""
+    exports: list[dict[str, Any]]
+    """export.json of the models written out, each with its folder."""
+    generations: dict[int, list[dict[str, Any]]] = field(repr=False)
+    """Step -> texts written after the prompts: track, prompt, text, repetition."""
     scores: dict[str, Any] | None
+    """Of this training run: scores.json has those of one, and of another they would tell nothing."""
+    selection: dict[str, Any] | None
+    """What eval.select wrote for this training run."""
+    pages: list[tuple[str, str]]
+    """Path in the run folder and name of pages that other commands have written there."""
     examples: pl.DataFrame = field(repr=False)
     """Ledger rows to show, EXAMPLES per stage and reason: stage, reason, id, origin, detail, excerpt."""
     edits: pl.DataFrame = field(repr=False)
@@ -46,21 +64,54 @@ def read(pipeline: Pipeline) -> Run:
         raise ValueError(f"{folder}: there is no such run. Start with: python -m curate.run pipelines/clinical.yaml")
     training = folder / "train" / pipeline.train.run
     lines = _lines(training / "metrics.jsonl")
+    made_with = _optional(training / "config.json") or {}
     ledger = _ledger(folder / "removed")
+    scores = _optional(folder / "eval" / "scores.json")
     return Run(
-        pipeline=pipeline,
+        pipeline=_as_trained(pipeline, made_with),
         manifest=_optional(folder / "manifest.json"),
         extension=_optional(folder / "tokenizer" / "extension.json"),
         fertility=_optional(folder / "tokenizer" / "fertility.json"),
         mixture=_optional(folder / "mixture.json"),
         steps=_last_of_each_step(line for line in lines if "loss" in line),
         evaluations=_last_of_each_step(line for line in lines if "eval" in line),
+        rolled_back=_lines(training / "metrics.rolled_back.jsonl"),
         journal=_lines(training / "journal.jsonl"),
-        scores=_optional(folder / "eval" / "scores.json"),
+        made_with=made_with,
+        checkpoints=_checkpoints(training / "checkpoints"),
+        exports=[
+            {"folder": path.parent.relative_to(folder).as_posix(), **read_json(path)}
+            for path in sorted([*training.glob("*/export.json"), *training.glob("exports/*/export.json")])
+        ],
+        generations={
+            int(path.stem.removeprefix("step-")): _lines(path) for path in training.glob("generations/*.jsonl")
+        },
+        scores=scores if scores and scores.get("training_run") == pipeline.train.run else None,
+        selection=_optional(folder / "eval" / f"selection-{pipeline.train.run}.json"),
+        pages=[(path, name) for path, name in PAGES.items() if (folder / path).is_file()],
         examples=_examples(ledger, "excerpt"),
         edits=_examples(_edited(folder / "edited"), "before", "after"),
         duplicates=_duplicates(ledger, folder),
     )
+
+
+def _as_trained(pipeline: Pipeline, made_with: dict[str, Any]) -> Pipeline:
+    """The pipeline with the keys of training and evaluation that the training run has, whatever its file says now."""
+    from eval.sweep_arms import with_keys
+
+    kept = {key: value for key, value in made_with.items() if key.startswith(("train.", "eval.")) or key == "model"}
+    return with_keys(pipeline, kept)
+
+
+def _checkpoints(folder: Path) -> list[dict[str, Any]]:
+    from train import checksums
+
+    found = []
+    for step in sorted(checksums.steps(folder)):
+        whole = read_json(folder / f"step-{step}" / checksums.COMPLETE)
+        held = sum(file["bytes"] for file in whole["files"].values())
+        found.append({"step": step, "bytes": held, "identity": whole["identity"]})
+    return found
 
 
 def _optional(path: Path) -> Any:
@@ -77,7 +128,9 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         try:
             objects.append(json.loads(line))
         except ValueError as error:
-            raise ValueError(f"{path}: line {number} is damaged ({error}), so the curves cannot be drawn.") from None
+            raise ValueError(
+                f"{path}: line {number} is damaged ({error}), so the report would leave something out."
+            ) from None
     return objects
 
 

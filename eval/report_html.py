@@ -35,6 +35,28 @@ def missing(text: str, command: str | None = None) -> Markup:
     return html('<p class="missing">{}{}</p>', text, html(" Run: <code>{}</code>", command) if command else EMPTY)
 
 
+def chart_places(names: Iterable[str], notes: dict[str, str] | None = None, small: bool = False) -> Markup:
+    """Where the page's script draws the charts of these names; `notes` has a sentence for below a chart, by its name.
+
+    Small ones stand three beside each other.
+    """
+    places = join(
+        html(
+            '<div class="chart"><h3>{0}</h3><div class="plot" data-chart="{0}"></div>{1}</div>',
+            name,
+            html('<p class="note">{}</p>', notes[name]) if notes and name in notes else EMPTY,
+        )
+        for name in names
+    )
+    return html('<div class="charts{}">{}</div>', " small" if small else "", places)
+
+
+def bullets(sentences: Iterable[Any]) -> Markup:
+    """Sentences as a list, nothing where there are none."""
+    items = join(html("<li>{}</li>", sentence) for sentence in sentences)
+    return html("<ul>{}</ul>", items) if items else EMPTY
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Iterable[int] = ()) -> Markup:
     """A table that sorts by a click on a heading; the columns in `numbers` stand right-aligned."""
     right = set(numbers)

@@ -6,7 +6,19 @@ from markupsafe import Markup
 
 from eval.report_charts import terms_by_tokens
 from eval.report_data import Run
-from eval.report_html import EMPTY, Figure, count, html, join, missing, percent, section, share, table
+from eval.report_html import (
+    EMPTY,
+    Figure,
+    bullets,
+    chart_places,
+    count,
+    html,
+    missing,
+    percent,
+    section,
+    share,
+    table,
+)
 
 MOST_SPLIT = 12
 """Terms shown of the most split ones."""
@@ -36,10 +48,7 @@ def tokenizer(run: Run) -> tuple[Markup, dict[str, Any]]:
     headings = ("pool", "tokenizer", "tokens", "tokens per word", "bytes per token", "terms split in 4 or more")
     body = table(headings, rows, range(2, 6))
     charts = {"Terms by number of tokens": terms_by_tokens(before, after)}
-    drawn = join(
-        html('<div class="chart"><h3>{0}</h3><div class="plot" data-chart="{0}"></div></div>', name) for name in charts
-    )
-    parts = (body, html('<div class="charts">{}</div>', drawn), _most_split(before, bool(after)), _new_tokens(run))
+    parts = (body, chart_places(charts), _most_split(before, bool(after)), _new_tokens(run))
     return section("tokenizer", title, about, _decision(run), *parts), charts
 
 
@@ -57,8 +66,7 @@ def _decision(run: Run) -> Markup:
     added = len(run.extension["new_tokens"]) if run.extension else 0
     reasons = run.fertility.get("summary", {}).get("reasons", [])
     verdict = f"{added:,} tokens were added to the vocabulary." if added else "No tokens were added to the vocabulary."
-    listed = html("<ul>{}</ul>", join(html("<li>{}</li>", reason) for reason in reasons)) if reasons else EMPTY
-    return html("<p>{}</p>{}", verdict, listed)
+    return html("<p>{}</p>{}", verdict, bullets(reasons))
 
 
 def _most_split(pools: dict[str, Any], extended: bool) -> Markup:
@@ -118,7 +126,7 @@ def mixture(run: Run) -> Markup:
 
 
 def _sentences(heading: str, found: list[str]) -> list[Markup]:
-    return [html("<h3>{}</h3><ul>{}</ul>", heading, join(html("<li>{}</li>", one) for one in found))] if found else []
+    return [html("<h3>{}</h3>{}", heading, bullets(found))] if found else []
 
 
 def _source(pool: str, packed: dict[str, Any], dealt: dict[str, Any], seq_len: int) -> tuple[Any, ...]:

@@ -2,6 +2,13 @@
 // Draws the charts in the page's own colours, sorts tables, opens what is folded before printing.
 const charts = JSON.parse(document.getElementById("charts").textContent);
 const places = [...document.querySelectorAll(".plot")];
+let onPaper = false;
+
+function paperWidth(place) {
+  // Pixels on A4; while a page is printed its layout cannot be measured.
+  if (place.closest(".small")) return 220;
+  return getComputedStyle(place.parentNode).gridColumnStart === "1" ? 700 : 340;
+}
 
 function themed(value) {
   // Colour names become the theme's colours, wherever they stand in a figure.
@@ -31,7 +38,9 @@ function draw() {
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("ink") },
       margin: { l: 10, r: 10, t: 8, b: 10 },
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
-      hovermode: "x unified",
+      hovermode: figure.layout.hovermode ?? "x unified",
+      autosize: !onPaper,
+      width: onPaper ? paperWidth(place) : undefined,
       hoverlabel: { bgcolor: colour("card"), bordercolor: colour("line"), font: { color: colour("ink") } },
     };
     Plotly.react(place, figure.data, layout, { displayModeBar: false, responsive: true });
@@ -58,6 +67,16 @@ for (const heading of document.querySelectorAll("table.sortable th")) {
 }
 const dark = matchMedia("(prefers-color-scheme: dark)");
 dark.addEventListener("change", draw);
-matchMedia("print").addEventListener("change", draw);
-addEventListener("beforeprint", () => { for (const folded of document.querySelectorAll("details")) folded.open = true; });
+
+function print(on) {
+  onPaper = on;
+  draw();
+}
+
+matchMedia("print").addEventListener("change", event => print(event.matches));
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details")) folded.open = true;
+  print(true);
+});
+addEventListener("afterprint", () => print(false));
 draw();

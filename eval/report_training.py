@@ -1,206 +1,95 @@
-"""The report on the model: the headline, training curves, scores, and what everything was made with."""
+"""The report on training: curves over the steps with the journal's events marked, and the journal in words."""
 
 from typing import Any
 
-import yaml
 from markupsafe import Markup
 
-from eval import report_charts
-from eval.report_curation import pools_kept
+from eval.report_charts import add_marks, figure, mark_events, thin
 from eval.report_data import Run
-from eval.report_html import EMPTY, Figure, count, html, join, missing, pairs, section, size, table
+from eval.report_events import done, evidence
+from eval.report_html import EMPTY, chart_places, count, html, missing, section, table, words
+from eval.report_spikes import troubles
 
-ABOUT_BITS = (
-    "Bits per byte: how many bits the model needs to write down one byte of text it has never seen. Lower is better; "
-    "it can be compared between models with different tokenizers."
-)
-POOLS = ("domain", "general")
-
-
-def headline(run: Run) -> Markup:
-    """What the run was, what the domain gained, what general text lost."""
-    cards = [_card(run, pool) for pool in POOLS]
-    body = html('<div class="cards">{}</div>', join(cards)) if any(cards) else _no_scores(run)
-    flow = [*pools_kept(run), *_trained(run)]
-    items = join(html("<li><b>{}</b>{}</li>", figure, caption) for figure, caption in flow)
-    return html(
-        '<header><p class="kicker">Palimpsest run</p><h1>{}</h1></header><p class="lede">{}</p>{}'
-        '<p class="about">{}</p><ul class="flow">{}</ul>',
-        run.pipeline.name,
-        _lede(run),
-        body,
-        ABOUT_BITS,
-        items,
-    )
+LOSS, RATE, NORM = "Training loss by pool", "Learning rate", "Gradient norm (before clipping)"
+SHARE, PENALTY = "Domain share of each batch", "Penalty for leaving the base's weights"
+UNMARKED = ("start", "finish", "rolled_back")
+"""Events that the charts do not mark: begin, end, and what follows a roll-back, which is marked itself."""
+SHAPES = {
+    "cosine": "half a cosine (Loshchilov and Hutter 2017, arXiv 1608.03983)",
+    "linear": "a straight line (Bergsma et al. 2025, arXiv 2502.15938)",
+    "wsd": "constant, then down by 1 - sqrt (WSD, Hägele et al. 2024, arXiv 2405.18392)",
+    "cosine_restarts": "cosines with warm restarts (Loshchilov and Hutter 2017, arXiv 1608.03983)",
+    "infinite": "cosine to a constant rate, held, then down (Ibrahim et al. 2024, arXiv 2403.08763)",
+}
+"""train.schedule -> the shape after the warm-up and its source."""
 
 
 def training(run: Run) -> tuple[Markup, dict[str, Any]]:
-    """The curves as a section, and the figures it shows by name."""
-    charts = report_charts.training(run.steps, run.evaluations)
-    events = [(entry["step"], entry["event"]) for entry in run.journal if entry["event"] not in ("start", "finish")]
-    report_charts.mark_events(charts, events)
-    about = "Every optimizer step of the run; evaluations are on held-out text."
+    """The section, and the charts it shows by name."""
+    about = "Every optimizer step of the run. Vertical lines are events of the journal, which follows below."
+    charts = _charts(run) if run.steps else {}
     if not charts:
         return section("training", "Training", about, missing("No training yet.", "torchrun -m train.launch")), {}
-    drawn = join(
-        html('<div class="chart"><h3>{0}</h3><div class="plot" data-chart="{0}"></div></div>', name) for name in charts
-    )
-    return section("training", "Training", about, html('<div class="charts">{}</div>', drawn), _journal(run)), charts
+    places = chart_places(charts, {name: note for name, note in _notes(run).items() if name in charts})
+    return section("training", "Training", about, places, _journal(run)), charts
 
 
-def scores(run: Run) -> Markup:
-    """Bits per byte per pool and source with the interval of the change."""
-    about = (
-        "All held-out documents. The change is trained minus base; its 95 % interval is a paired bootstrap over "
-        "documents, and a change whose interval holds 0 is called no change."
-    )
-    if not run.scores:
-        return section("scores", "Scores", about, missing("Not measured yet.", "python -m eval.run"))
-    base, trained, difference = run.scores["base"], run.scores["trained"], run.scores["difference"]
-    rows = []
-    for name, group in trained["groups"].items():
-        shown = name if "/" in name else html("<strong>{}</strong>", name)
-        row: list[Any] = [shown, Figure(group["bits_per_byte"], f"{group['bits_per_byte']:.4f}")]
-        if base:
-            before, change = base["groups"][name]["bits_per_byte"], difference[name]
-            row.insert(1, Figure(before, f"{before:.4f}"))
-            row += [Figure(change["percent"], _signed(change)), _verdict(change)]
-            row += [Figure(change["change"], f"{change['change']:+.4f}"), _interval(change)]
-        rows.append([*row, count(group["documents"]), size(group["bytes"])])
-    compared = ("base", "trained", "in %", "verdict", "change", "95 % interval") if base else ("trained",)
-    right = (1, 2, 3, 5, 6, 7, 8) if base else (1, 2, 3)
-    body = table(("held-out text", *compared, "documents", "bytes"), rows, right)
-    note = EMPTY if base else html('<p class="about">The model was trained from scratch, so there is no base.</p>')
-    return section("scores", "Scores", about, note, body)
+def events(run: Run) -> list[tuple[int, str]]:
+    """Step and name of the events that charts mark."""
+    return [(event["step"], words(event["event"])) for event in run.journal if event["event"] not in UNMARKED]
 
 
-def provenance(run: Run) -> Markup:
-    """Versions, identities and the pipeline as resolved."""
-    about = "Equal identities mean equal inputs, keys and code version; equal weights have equal hashes."
-    versions: dict[str, Any] = {}
-    rows = []
-    for stage in (run.manifest or {}).get("stages", []):
-        versions |= {library: found for library, found in stage["versions"].items() if library != "stage"}
-        seconds = Figure(stage["seconds"], f"{stage['seconds']:.1f}")
-        rows.append((stage["name"], html("<code>{}</code>", stage["identity"]), seconds))
-    hashes = {}
-    if run.scores:
-        versions |= run.scores["versions"]
-        hashes["held-out documents"] = run.scores["held_out"]["identity"]
-        hashes |= {f"{name} model": run.scores[name]["identity"] for name in ("base", "trained") if run.scores[name]}
-    parts = [html("<h3>Versions</h3>{}", pairs(versions)) if versions else EMPTY]
-    parts.append(html("<h3>Hashes</h3>{}", pairs(hashes)) if hashes else EMPTY)
-    parts.append(html("<h3>Stages</h3>{}", table(("stage", "identity", "seconds"), rows, (2,))) if rows else EMPTY)
-    resolved = yaml.safe_dump(run.pipeline.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    parts.append(html("<details><summary>pipeline.yaml as resolved</summary><pre>{}</pre></details>", resolved))
-    return section("provenance", "Made with", about, *parts)
+def mark(run: Run, charts: dict[str, Any]) -> None:
+    """Mark the journal's events in charts over steps; the small ones of tasks have no room for names."""
+    mark_events([chart for name, chart in charts.items() if "/" not in name], events(run))
+    mark_events([chart for name, chart in charts.items() if "/" in name], events(run), named=False)
 
 
-def _lede(run: Run) -> Markup:
-    keys = run.pipeline
-    scratch = keys.train.init == "scratch"
-    text = html(
-        "{} <code>{}</code>, trained on {:.0f}&nbsp;% domain text and {:.0f}&nbsp;% replay of general text. ",
-        "A model from scratch with the shape of" if scratch else "The base model",
-        keys.model,
-        100 * keys.mix.domain,
-        100 * keys.mix.replay,
-    )
-    domain, general = (_change(run, pool) for pool in POOLS)
-    if domain is None or general is None:
-        return text
-    return text + html(
-        "On held-out domain text it needs <strong>{} bits</strong> than {}, on general text <strong>{}</strong>.",
-        _amount(domain),
-        "before training" if scratch else "the base",
-        _amount(general),
-    )
+def _charts(run: Run) -> dict[str, Any]:
+    shown = thin(run.steps)
 
+    def line(name: str, colour: str, key: str) -> tuple[str, str, list[Any], list[Any]]:
+        return name, colour, [step["step"] for step in shown], [step.get(key) for step in shown]
 
-def _amount(change: dict[str, Any]) -> str:
-    if change["verdict"] == "no change":
-        return f"as many ({change['percent']:+.1f} % is inside the interval of no change)"
-    return f"{abs(change['percent']):.1f} % {'fewer' if change['change'] < 0 else 'more'}"
-
-
-def _change(run: Run, pool: str) -> dict[str, Any] | None:
-    """before, after, change, percent, low, high, verdict, where: from scores.json, else from the evaluations of the
-    training run, else None."""
-    name = f"{pool}_bits_per_byte"
-    if run.scores and run.scores["base"]:
-        documents = run.scores["held_out"]["documents"][pool]
-        return {
-            "before": run.scores["base"][name],
-            "after": run.scores["trained"][name],
-            "where": f"{documents:,} held-out documents",
-            **run.scores["difference"][pool],
-        }
-    measured = [line["eval"][name] for line in run.evaluations if name in line["eval"]]
-    if len(measured) < 2:
-        return None
-    before, after = measured[0], measured[-1]
-    return {
-        "before": before,
-        "after": after,
-        "change": after - before,
-        "percent": 100 * (after / before - 1),
-        "low": None,
-        "verdict": "",
-        "where": "the held-out documents measured during training",
+    losses = (("domain", "domain", "loss_domain"), ("replay", "general", "loss_replay"), ("all", "plain", "loss"))
+    charts = {
+        LOSS: figure([line(*one) for one in losses], "nats per token"),
+        RATE: figure([line("learning rate", "plain", "lr")], "learning rate"),
+        NORM: figure([line("norm", "plain", "grad_norm")], "norm"),
+        SHARE: figure([line("domain share", "domain", "domain_share")], "share of rows", span=[0, 1.02]),
     }
+    if any(step.get("penalty") is not None for step in run.steps):
+        charts[PENALTY] = figure([line("penalty", "plain", "penalty")], "nats per token")
+    for name, key in ((LOSS, "loss"), (NORM, "grad_norm")):
+        given_up = [(step["step"], step[key]) for step in thin(run.rolled_back) if step.get(key) is not None]
+        add_marks(charts[name], "rolled back", "plain", "x", given_up)
+        of_spikes = {one.step for one in troubles(run) if key in one.figures and not one.given_up}
+        found = [(step["step"], step[key]) for step in run.steps if step["step"] in of_spikes]
+        add_marks(charts[name], "spike", "bad", "circle-open", found)
+    mark(run, charts)
+    return charts
 
 
-def _card(run: Run, pool: str) -> Markup:
-    change = _change(run, pool)
-    if change is None:
-        return EMPTY
-    interval = html("<p>95 % interval {}</p>", _interval(change)) if change["low"] is not None else EMPTY
-    return html(
-        '<div class="card {0}"><h3>{0} text, bits per byte</h3><div class="big">{1:.3f} → {2:.3f}</div>'
-        '<p>{3:+.3f} ({4}) {5}</p>{6}<p class="about">on {7}</p></div>',
-        pool,
-        change["before"],
-        change["after"],
-        change["change"],
-        _signed(change),
-        _verdict(change),
-        interval,
-        change["where"],
+def _notes(run: Run) -> dict[str, str]:
+    """A sentence for below a chart."""
+    keys = run.pipeline.train
+    rate = (
+        f"{keys.schedule.replace('_', ' ').capitalize()}: warm-up over {keys.warmup_steps:,} steps to {keys.peak:g}, "
+        f"then {SHAPES[keys.schedule]}, {keys.peak * keys.floor:g} on step {keys.steps:,}."
     )
-
-
-def _no_scores(run: Run) -> Markup:
-    if run.scores:
-        values = ", ".join(f"{run.scores['trained'][f'{pool}_bits_per_byte']:.3f} on {pool} text" for pool in POOLS)
-        return html('<p class="lede">Bits per byte: {}.</p>', values)
-    return missing("Nothing has been measured yet, so what was gained and lost is not known.", "python -m eval.run")
-
-
-def _trained(run: Run) -> list[tuple[str, str]]:
-    if not run.steps:
-        return []
-    last = run.steps[-1]
-    return [(f"{last['step']:,}", "optimizer steps"), (f"{last['tokens']:,}", "tokens seen")]
-
-
-def _interval(change: dict[str, Any]) -> str:
-    return "" if change["low"] is None else f"{change['low']:+.4f} to {change['high']:+.4f}"
-
-
-def _signed(change: dict[str, Any]) -> str:
-    return f"{change['percent']:+.1f} %"
-
-
-def _verdict(change: dict[str, Any]) -> Markup:
-    return html('<span class="verdict {}">{}</span>', change["verdict"].replace(" ", "-"), change["verdict"])
+    held = [f"EWC of strength {keys.ewc:g} (arXiv 1612.00796)"] if keys.ewc else []
+    held += [f"L2-SP of strength {keys.l2_sp:g} (arXiv 1802.01483)"] if keys.l2_sp else []
+    return {RATE: rate, PENALTY: f"{' and '.join(held) or 'EWC, switched on during the run'}."}
 
 
 def _journal(run: Run) -> Markup:
-    """What happened to the run beside its steps."""
+    """What happened to the run beside its steps, and why."""
     if not run.journal:
         return EMPTY
-    rows = []
-    for entry in run.journal:
-        others = {key: value for key, value in entry.items() if key not in ("event", "step")}
-        rows.append((count(entry["step"]), entry["event"], pairs(others) if others else EMPTY))
-    return html("<h3>Journal</h3>{}", table(("step", "event", "details"), rows, (0,)))
+    rows = [
+        (count(event["step"]), words(event["event"]), event.get("by", ""), done(event), evidence(event))
+        for event in run.journal
+    ]
+    about = "What happened to the run, what the tool decided by itself, and on what evidence, in this order."
+    body = table(("step", "event", "by", "what was done", "why"), rows, (0,))
+    return html('<h3 id="journal">Journal</h3><p class="about">{}</p>{}', about, body)

@@ -81,6 +81,7 @@ def score(pipeline: Pipeline) -> dict[str, Any]:
         scores[name] = _summary(folder, measured[name])
     if "base" in measured:
         scores["difference"] = _differences(measured["base"], measured["trained"])
+    scores["training_run"] = pipeline.train.run
     scores["tasks"] = task_scores.compare(items)
     scores["contamination"] = contamination
     scores["breaches"] = task_scores.beyond(pipeline, scores)

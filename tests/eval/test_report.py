@@ -4,13 +4,12 @@ import json
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 from markupsafe import Markup
 
 from curate.files import write_json
-from eval import report, report_charts, report_html
+from eval import report, report_html
 from pipelines import config
 from tests.eval import small_run
 
@@ -82,8 +81,8 @@ def test_charts_follow_the_metrics(whole_run: Path) -> None:
     assert {attributes["data-chart"] for _, attributes in page.elements if "data-chart" in attributes} == set(data)
     loss = {trace["name"]: trace for trace in data["Training loss by pool"]["data"]}
     assert loss["domain"]["x"] == list(range(1, 21)) and loss["replay"]["y"][2] is None
-    change = data["Held-out bits per byte: change since step 0"]["data"][0]
-    assert change["x"] == [0, 10, 20] and change["y"] == pytest.approx([0, -0.5, -1])
+    domain = data["domain text: bits per byte"]["data"][0]
+    assert domain["x"] == [0, 10, 20] and domain["y"] == pytest.approx([3, 2.5, 2])
     assert data["Learning rate"]["layout"]["shapes"][0]["x0"] == 10, "the resume is marked"
 
 
@@ -98,7 +97,7 @@ def test_mixture_and_tokenizer_before_and_after(whole_run: Path) -> None:
 
 def test_missing_parts_are_said(run: Path) -> None:
     words = page_of(run)[0].words()
-    for command in ("torchrun -m train.launch", "python -m eval.run", "python -m mix.build"):
+    for command in ("torchrun -m train.launch", "python -m eval.run --train.run main", "python -m mix.build"):
         assert command in words
 
 
@@ -142,12 +141,6 @@ def test_a_resumed_run_counts_the_later_line(run: Path) -> None:
     assert curve["y"][curve["x"].index(again["step"])] == 77.0
 
 
-def test_long_runs_are_thinned_and_keep_their_last_step() -> None:
-    steps = [{"step": step, "loss": 1.0, "lr": 1.0} for step in range(1, 100_001)]
-    drawn: dict[str, Any] = report_charts.training(steps, [])["Learning rate"]["data"][0]
-    assert drawn["x"][-1] == 100_000 and len(drawn["x"]) <= report_charts.MOST_POINTS
-
-
 def test_html_escapes_whatever_is_not_markup() -> None:
     assert report_html.html("<b>{}</b>{}", "<i>", Markup("<u>")) == "<b>&lt;i&gt;</b><u>"
     cells = report_html.table(["<h>"], [["<c>"], [report_html.Figure(1, "<f>")]])
@@ -167,7 +160,14 @@ def test_scores_of_a_model_from_scratch(run: Path) -> None:
     group = {"bits_per_byte": 2.0, "documents": 3, "bytes": 10, "tokens": 4}
     trained = {"domain_bits_per_byte": 2.0, "general_bits_per_byte": 2.5, "groups": {"domain": group}, "identity": "ab"}
     held_out = {"identity": "cd", "documents": {"domain": 3, "general": 3}}
-    scores = {"base": None, "trained": trained, "difference": None, "held_out": held_out, "versions": {}}
+    scores = {
+        "training_run": "main",
+        "base": None,
+        "trained": trained,
+        "difference": None,
+        "held_out": held_out,
+        "versions": {},
+    }
     write_json(run / "eval" / "scores.json", scores)
     words = page_of(run)[0].words()
     assert "2.000 on domain text, 2.500 on general text" in words and "from scratch, so there is no base" in words
@@ -179,12 +179,14 @@ def test_two_runs_side_by_side(whole_run: Path, tmp_path: Path) -> None:
     text = (other / "pipeline.yaml").read_text().replace("peak_lr: 0.0003", "peak_lr: 0.0001")
     (other / "pipeline.yaml").write_text(text)
     shutil.move(other / "train" / "main", other / "train" / "low")
+    scores = json.loads((other / "eval" / "scores.json").read_text())
+    write_json(other / "eval" / "scores.json", scores | {"training_run": "low"})
     report.main(["--compare", str(whole_run), f"{other}:low"])
     page = Page((whole_run / "compare.html").read_text(encoding="utf-8"))
     words = page.words()
     assert "train.peak_lr 0.0003 0.0001" in words and "train.run main low" in words
     assert "The held-out documents are the same." in words and "+0.0000" in words
     assert small_run.SCRIPT not in (whole_run / "compare.html").read_text(encoding="utf-8").partition("<script")[0]
-    shutil.rmtree(other / "eval")
+    write_json(other / "eval" / "scores.json", scores)
     report.main(["--compare", str(whole_run), f"{other}:low"])
     assert f"Not measured yet: {other}:low." in Page((whole_run / "compare.html").read_text()).words()

@@ -73,6 +73,7 @@ def main(argv: list[str] | None = None) -> None:
 def candidates(pipeline: Pipeline) -> list[Candidate]:
     """Every evaluation after step 0 of a training run. Raises ValueError where there is none on both tracks."""
     from eval.controller import limits
+    from train.checksums import steps
 
     folder = pipeline.folder / "train" / pipeline.train.run
     history = evaluations(folder)
@@ -82,7 +83,7 @@ def candidates(pipeline: Pipeline) -> list[Candidate]:
             f"nothing to compare. Train with eval.held_out above 0: torchrun -m train.launch {pipeline.folder}"
         )
     thresholds, weight = limits(pipeline.eval.thresholds), pipeline.eval.select_weight
-    return judge(history, thresholds, weight, checkpoints(folder))
+    return judge(history, thresholds, weight, steps(folder / "checkpoints"))
 
 
 def judge(history: Sequence[Evaluation], limits: Limits, weight: float, kept: Sequence[int]) -> list[Candidate]:
@@ -166,16 +167,10 @@ def evaluations(folder: Path) -> list[Evaluation]:
         raise ValueError(f"{path}: is not there, so nothing was trained yet. Run torchrun -m train.launch first.")
     found = []
     for line in read(path):
-        if DOMAIN in line.get("eval", {}) and BITS in line["eval"]:
+        if all(line.get("eval", {}).get(name) is not None for name in (DOMAIN, BITS)):
             unsure = (name for name, one in line.get("changes", {}).items() if one["verdict"] != "worse")
             found.append(Evaluation(line["step"], line["eval"], frozenset(unsure)))
     return found if found and found[0].step == 0 else []
-
-
-def checkpoints(folder: Path) -> list[int]:
-    """Steps of a training run's whole checkpoints."""
-    found = (folder / "checkpoints").glob("step-*/.metadata")
-    return sorted(int(path.parent.name.removeprefix("step-")) for path in found)
 
 
 def export_best(pipeline: Pipeline, best: Candidate) -> Path:

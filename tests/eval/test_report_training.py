@@ -185,7 +185,7 @@ def test_the_best_checkpoint_is_named_and_the_front_drawn(full_run: Path) -> Non
 
 
 def test_without_a_kept_checkpoint_none_is_named(full_run: Path) -> None:
-    for path in (full_run / "train" / "main" / "checkpoints").glob("*/.metadata"):
+    for path in (full_run / "train" / "main" / "checkpoints").glob("*/complete.json"):
         path.unlink()
     assert "none of these steps has a checkpoint any more" in page_of(full_run)[0].words()
 

@@ -30,8 +30,15 @@ HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 def main(argv: list[str] | None = None) -> None:
     """The command."""
     pipeline, options = cli.parse("eval.average", __doc__ or "", "train", argv, _arguments)
+    from tokenization.encode import tokenizer_identity
+
     run = pipeline.folder / "train" / pipeline.train.run
     continued = Path(options.of) if options.of else run / "export"
+    if tokenizer_identity(continued) != tokenizer_identity(pipeline.folder / "tokenizer"):
+        raise ValueError(
+            f"{continued / 'tokenizer.json'}: is not the tokenizer of {pipeline.folder}, so rows of different tokens "
+            "would be averaged. Name a model that was trained in this run."
+        )
     target = run / f"averaged-{options.share:g}"
     print(f"averaged to {average(base_of(run, pipeline.model), continued, target, options.share)}")
 

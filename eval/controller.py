@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from eval.control import Action, Evaluation, Event, Limits, Now, act, follow_up
 from eval.keys_controller import ControllerKeys
+from eval.tracks import BITS_PER_BYTE, due
 from train.extension import Extension
 
 if TYPE_CHECKING:
@@ -82,6 +83,19 @@ def extensions(pipeline: "Pipeline") -> list[Extension]:
     if keys.controller == "none":
         return []
     return [Controller(keys, limits(keys.thresholds), pipeline.train.ewc)]
+
+
+def check(pipeline: "Pipeline") -> None:
+    """Raises ValueError where nothing general is measured before the last step, so that nothing would ever be done."""
+    keys, last = pipeline.eval, pipeline.train.steps
+    measured = {BITS_PER_BYTE, "general"}
+    if keys.controller != "none" and not any(measured.intersection(due(keys, step, last)) for step in range(1, last)):
+        raise ValueError(
+            f"eval.controller: {keys.controller} judges general text and tasks during training, but none are measured "
+            f"between step 0 and the last step (train.steps {last}, eval.held_out {keys.held_out:g}, eval.every "
+            f"{keys.every}, eval.general {keys.general}, eval.general_every {keys.general_every}). Lower eval.every, "
+            "or set eval.controller: none."
+        )
 
 
 def limits(thresholds: "Thresholds") -> Limits:

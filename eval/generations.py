@@ -45,6 +45,8 @@ def repetition(tokens: list[int]) -> float:
 
 
 def _read(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise ValueError(f"eval.prompts: there is no file {path}, so there is nothing to go on from. Mend the path.")
     found = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:

@@ -63,6 +63,12 @@ def read(pipeline: Pipeline) -> Run:
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such run. Start with: python -m curate.run pipelines/clinical.yaml")
     training = folder / "train" / pipeline.train.run
+    others = {one.parent.name for one in folder.glob("train/*/config.json") if not one.parent.name.startswith("pilot-")}
+    if others and pipeline.train.run not in others:
+        raise ValueError(
+            f"{training}: there is no such training run, so the report would be without one. There are: "
+            f"{', '.join(sorted(others))}; name one with --train.run."
+        )
     lines = _lines(training / "metrics.jsonl")
     made_with = _optional(training / "config.json") or {}
     ledger = _ledger(folder / "removed")

@@ -30,7 +30,7 @@ Entry = Annotated[
 class Pipeline(Section):
     """Everything a run is made from."""
 
-    name: str = Field(pattern=r"^[\w.-]+$")
+    name: str = Field(pattern=r"^\w[\w.-]*$")
     """Name of the run; its folder is runs/<name>."""
     model: str
     """Base model: a Hugging Face folder or hub id (Llama or Qwen3); its tokenizer is the base tokenizer."""

@@ -52,6 +52,8 @@ def written_whole(folder: str | Path, ours: str) -> Iterator[Path]:
     otherwise ValueError.
     """
     folder = Path(folder)
+    if folder.is_file():
+        raise ValueError(f"{folder}: is a file, and a folder is to be written there. Name another.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / ours).is_file():
         raise ValueError(
             f"{folder}: holds files but no {ours}, so it was not written by this command and is not replaced. "

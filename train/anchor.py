@@ -137,20 +137,22 @@ class Anchor(Extension):
 
 def check(settings: Settings, ewc: float) -> None:
     """Raises ValueError naming the key where there is no base to hold to, or no replay text for `ewc`."""
-    if settings.pipeline.train.lora_rank:
+    train = settings.pipeline.train
+    key = "train.ewc" if train.ewc else "eval.controller: ewc" if ewc else "train.l2_sp"
+    if train.lora_rank:
         raise ValueError(
-            f"train.{'ewc' if ewc else 'l2_sp'}: holds weights near the base's, but with train.lora_rank those stand "
-            "still already. Set one of the two to 0."
+            f"{key}: holds weights near the base's, but with train.lora_rank those stand still already. Turn one of "
+            "the two off."
         )
     if settings.weights is None:
         raise ValueError(
-            f"train.{'ewc' if ewc else 'l2_sp'}: holds the weights near the base's, but train.init is scratch, so they "
-            "do not come from a base. Set it to 0, or train.init: base."
+            f"{key}: holds the weights near the base's, but train.init is scratch, so they do not come from a base. "
+            "Turn it off, or set train.init: base."
         )
     if ewc and not fisher.replay_rows(settings.plan):
         raise ValueError(
-            "train.ewc: the Fisher information is estimated on replay text, and the mixture has none. Give `replay` "
-            "sources and run mix.build again (its share may be 0), or set train.ewc to 0."
+            f"{key}: the Fisher information is estimated on replay text, and the mixture has none. Give `replay` "
+            "sources and run mix.build again (its share may be 0), or turn it off."
         )
 
 

@@ -16,7 +16,7 @@ from train.keys.schedule import ScheduleKeys
 class TrainConfig(ScheduleKeys, MethodKeys, LoraKeys, CheckpointKeys, HealthKeys, LoggerKeys, ParallelismKeys):
     """The trainer: budget, schedule, forgetting methods, checkpoints, health, loggers, parallelism."""
 
-    run: str = Field("main", pattern=r"^[\w.-]+$")
+    run: str = Field("main", pattern=r"^\w[\w.-]*$")
     """Name of the training run: its folder is runs/<name>/train/<run>."""
     init: Literal["base", "scratch"] = "base"
     """Start from the base model's weights, or from random weights of its config (scratch)."""

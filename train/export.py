@@ -95,6 +95,12 @@ def trained(pipeline: Pipeline) -> "Settings":
         )
     made_with = read_json(path)
     train = {key.removeprefix("train."): value for key, value in made_with.items() if key.startswith("train.")}
+    other = sorted(train.keys() ^ type(pipeline.train).model_fields.keys())
+    if other:
+        raise ValueError(
+            f"{path}: was written by another version of this tool, whose keys differ ({', '.join(other)}), so it is "
+            "not known what the checkpoints were made with. Export with the version that trained."
+        )
     changes = {"train": type(pipeline.train).model_validate(train), "model": made_with["model"]}
     found = resolve(pipeline.model_copy(update=changes))
     if made_with["tokenizer.json"] != found.plan.tokenizer:
@@ -106,17 +112,23 @@ def trained(pipeline: Pipeline) -> "Settings":
 
 
 def _checkpoint(settings: "Settings", step: int) -> Path:
+    from train import checksums
     from train.settings import CHECKPOINTS
 
     folder = settings.folder / CHECKPOINTS
     path = folder / f"step-{step}"
-    if not (path / ".metadata").is_file():
-        names = [one.parent.name.removeprefix("step-") for one in folder.glob("step-*/.metadata")]
-        there = sorted(int(name) for name in names if name.isdecimal())
+    there = sorted(checksums.steps(folder))
+    if step not in there:
         steps = f"There are: {', '.join(map(str, there))}" if there else "There is none yet"
         raise ValueError(
             f"{path}: is no whole checkpoint, so there is nothing to export. {steps}. train.checkpoint_every and "
             "train.keep_checkpoints say which are written and kept."
+        )
+    damage = checksums.damage(path)
+    if damage:
+        raise ValueError(
+            f"{path}: is damaged ({'; '.join(damage)}), so its weights are not those that were trained. Export another "
+            f"step with --step (there are {', '.join(map(str, there))}), or copy it back from train.archive."
         )
     return path
 

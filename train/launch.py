@@ -10,6 +10,7 @@ checkpoints/ and export/, a Hugging Face folder.
 """
 
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pipelines import cli
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 def main(argv: list[str] | None = None) -> None:
     """Train, or finish what a killed run left."""
     pipeline, _ = cli.parse("train.launch", __doc__ or "", "train", argv)
+    from curate.files import alone
     from train import parallelism, settings
 
     world, first = int(os.environ.get("WORLD_SIZE", "1")), os.environ.get("RANK", "0") == "0"
@@ -35,14 +37,15 @@ def main(argv: list[str] | None = None) -> None:
         if first:
             raise
         raise SystemExit(2) from None  # every process finds the same; the first one says it
-    if first:
-        settings.remember(found)
-    export = found.folder / settings.EXPORT
-    if export.is_dir():
+    with alone(found.folder) if first else nullcontext():
         if first:
-            print(f"{export}: is there, the run is finished after {pipeline.train.steps} steps.")
-        return
-    _train(found, str(layout), world, first)
+            settings.remember(found)
+        export = found.folder / settings.EXPORT
+        if export.is_dir():
+            if first:
+                print(f"{export}: is there, the run is finished after {pipeline.train.steps} steps.")
+            return
+        _train(found, str(layout), world, first)
 
 
 def _spin_briefly() -> None:

@@ -31,7 +31,6 @@ from train.keys.lora import LoraKeys
 # isort: split
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torchtitan.components.lora import LoRAConverter, _get_lora_cls
-from torchtitan.distributed import ParallelDims
 from torchtitan.models.common import Embedding, Linear
 from torchtitan.models.common.attention import QKVLinear
 from torchtitan.protocols.model_spec import ModelSpec
@@ -141,10 +140,6 @@ class NewRowsEmbedding(Embedding):
         new = F.embedding(number.clamp(0, count - 1), self.new_rows)
         return torch.where(((number >= 0) & (number < count)).unsqueeze(-1), new, super().forward(input))
 
-    def parallelize(self, parallel_dims: ParallelDims) -> None:
-        """Called for tensor parallelism only."""
-        _refuse_tensor_parallel("tokenizer.new_tokens: rows of new tokens are trained whole beside LoRA's adapters")
-
 
 class NewRowsHead(Linear):
     """An output layer of which only the rows from `first` on learn, as many as `count`."""
@@ -223,14 +218,7 @@ def _adapted_class(parent: Any, dora: bool) -> Any:
             output = super().forward(input)
             return output * (self.magnitude.float() / lengths).to(output.dtype)
 
-        def parallelize(self, parallel_dims: ParallelDims) -> None:
-            _refuse_tensor_parallel("train.dora: rows are scaled by lengths of whole rows")
-
     return Dora if dora else Adapted
-
-
-def _refuse_tensor_parallel(what: str) -> None:
-    raise ValueError(f"{what}, which tensor parallelism would split. Turn tensor parallelism off, or set lora_rank: 0.")
 
 
 def _separate(qkv: Any) -> Any:

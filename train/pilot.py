@@ -158,7 +158,8 @@ def _check(arm: "Settings", steps: int, processes: int) -> None:
         epochs.check(where, mix, plan, steps, arm.pipeline.train.global_batch, caps)
     begun = arm.folder / "config.json"
     if begun.exists():
-        changes = settings.differences(settings.read_json(begun), arm)
+        trained = (arm.folder / "ended").exists() or settings.newest_step(arm.folder)
+        changes = settings.differences(settings.read_json(begun), arm) if trained else ""
         stop = _stop(arm.folder)
         if stop and stop["bound"] != arm.pipeline.pilot.bound:
             changes = f"pilot.bound was {stop['bound']:g}, is {arm.pipeline.pilot.bound:g}"

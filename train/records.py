@@ -31,6 +31,16 @@ class Records:
         self._metrics, self.journal = folder / "metrics.jsonl", folder / "journal.jsonl"
         self._apart = folder / "metrics.rolled_back.jsonl"
 
+    def mend(self) -> None:
+        """Drop a last line of the journal that was cut off, so that the next event has a line of its own."""
+        if self.journal.exists():
+            _write(self.journal, read(self.journal))
+
+    def discard(self) -> None:
+        """Forget all, for a run that begins anew with other settings."""
+        for path in (self._metrics, self._apart, self.journal):
+            path.unlink(missing_ok=True)
+
     def rewind(self, step: int) -> None:
         """Drop metrics after `step`, and a last line of either file that was cut off.
 
@@ -62,9 +72,21 @@ class Records:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl or journal.jsonl; a last line that was cut off is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines if _whole(line)]
+    """The lines of a metrics.jsonl or journal.jsonl; a last line that was cut off is left out.
+
+    Raises ValueError naming the line where another one is damaged: a decision may be lost with it.
+    """
+    lines, found = path.read_bytes().split(b"\n"), []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(json.loads(line))
+        except ValueError as error:
+            if number < len(lines):
+                raise ValueError(
+                    f"{path}: line {number} is damaged ({error}), so it is not known what it said. Copy the file back "
+                    "from where it is whole, or start again under another --train.run."
+                ) from None
+    return found
 
 
 def _write(path: Path, lines: list[dict[str, Any]]) -> None:
@@ -83,11 +105,3 @@ def _append(path: Path, values: dict[str, Any], sync: bool = False) -> None:
         if sync:
             file.flush()
             os.fsync(file.fileno())
-
-
-def _whole(line: str) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.files import file_identity, identity, read_json, write_json
+from eval import controller
 from mix.plan import Plan, read_plan
 from pipelines.config import Pipeline
 from tokenization.encode import tokenizer_identity
@@ -80,6 +81,7 @@ def resolve(pipeline: Pipeline) -> Settings:
     train.shape(train.steps)  # refuses steps that do not fit
     checkpoint_policy.check(pipeline)
     health.check(train)
+    controller.check(pipeline)
     train.check_loggers()
     plan = read_plan(pipeline.folder / "mixture.json")
     base = find(pipeline.model, weights=True)
@@ -115,6 +117,15 @@ def resolve(pipeline: Pipeline) -> Settings:
     weights = None if scratch else base
     if weights is not None:
         _check_weights(weights)
+    if train.tensor_parallel > 1 and train.lora_rank and (train.dora or new_tokens):
+        key, what = (
+            ("train.dora", "scales rows by their whole lengths")
+            if train.dora
+            else ("train.lora_rank", f"trains the rows of {new_tokens:,} new tokens whole beside the adapters")
+        )
+        raise ValueError(
+            f"{key}: {what}, which train.tensor_parallel would split. Set train.tensor_parallel: 1, or turn it off."
+        )
     return Settings(pipeline, shape, base, weights, tokenizer, new_tokens, plan)
 
 
@@ -154,12 +165,15 @@ def remember(settings: Settings) -> None:
 
     Changed thresholds are written to the journal. Raises ValueError naming the keys that differ.
     """
-    path = settings.folder / "config.json"
+    path, records = settings.folder / "config.json", Records(settings.folder)
     made_with = _made_with(settings)
-    if not newest_step(settings.folder) and not (settings.folder / EXPORT).is_dir():
-        if not path.exists() or read_json(path) != made_with:
-            shutil.rmtree(settings.initial, ignore_errors=True)
-            write_json(path, made_with)
+    nothing_saved = not newest_step(settings.folder) and not (settings.folder / EXPORT).is_dir()
+    if nothing_saved and (not path.exists() or differences(read_json(path), settings)):
+        shutil.rmtree(settings.initial, ignore_errors=True)
+        records.discard()  # decisions of other settings would be made again
+    records.mend()
+    if nothing_saved:
+        write_json(path, made_with)
         return
     before = read_json(path)
     changes = differences(before, settings)
@@ -170,7 +184,7 @@ def remember(settings: Settings) -> None:
         )
     was, now = before.get(_THRESHOLDS), made_with[_THRESHOLDS]
     if was != now:
-        Records(settings.folder).event("thresholds", newest_step(settings.folder), was=was, now=now)
+        records.event("thresholds", newest_step(settings.folder), was=was, now=now)
         write_json(path, before | {_THRESHOLDS: now})
 
 

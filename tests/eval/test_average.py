@@ -1,5 +1,6 @@
 """Weights averaged with the base's."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from curate.files import read_json
-from eval.average import average
+from eval.average import average, main
 from tests.train import small
 
 
@@ -75,3 +76,14 @@ def test_models_that_do_not_fit_are_refused(models: tuple[Path, Path], tmp_path:
     with pytest.raises(ValueError, match="not written by this command"):
         average(*models, models[0], 0.5)
     assert not (tmp_path / "averaged").exists()
+
+
+def test_a_model_of_another_tokenizer_is_refused(trained_run: Path, tmp_path: Path) -> None:
+    main([str(trained_run)])
+    assert (trained_run / "train" / "main" / "averaged-0.8").is_dir()
+    other = shutil.copytree(trained_run / "train" / "main" / "export", tmp_path / "other")
+    text = (other / "tokenizer.json").read_text(encoding="utf-8")
+    (other / "tokenizer.json").write_text(text.replace('"</s>"', '"<end>"'), encoding="utf-8")
+    (other / "tokenizer_config.json").write_text('{"bos_token": "<s>", "eos_token": "<end>"}')
+    with pytest.raises(ValueError, match="is not the tokenizer of .* rows of different tokens"):
+        main([str(trained_run), "--of", str(other)])

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from curate.files import write_json
 from eval import report, report_html
+from eval.report_data import read
 from pipelines import config
 from tests.eval import small_run
 
@@ -190,3 +191,10 @@ def test_two_runs_side_by_side(whole_run: Path, tmp_path: Path) -> None:
     write_json(other / "eval" / "scores.json", scores)
     report.main(["--compare", str(whole_run), f"{other}:low"])
     assert f"Not measured yet: {other}:low." in Page((whole_run / "compare.html").read_text()).words()
+
+
+def test_a_training_run_that_is_not_there_is_named(whole_run: Path) -> None:
+    pipeline = config.load(whole_run / "pipeline.yaml", {"train.run": "other"})
+    (whole_run / "train" / "main" / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="no such training run.* There are: main"):
+        read(pipeline)

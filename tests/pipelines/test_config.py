@@ -31,6 +31,8 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
         ("mix: {seq_len: many}", r'p.yaml: mix.seq_len: "many" cannot be used'),
         ("train: {steps: 0}", r"p.yaml: train.steps: 0 cannot be used: input should be greater than or equal to 1"),
         ("eval: {held_out: .nan}", r"p.yaml: eval.held_out"),
+        ("train: {lora_rank: yes}", r"p.yaml: train.lora_rank: true cannot be used: .*true and false .* no value"),
+        ("train: {run: ..}", r'p.yaml: train.run: "\.\." cannot be used'),
         ("mix: 3", r"p.yaml: mix: 3 cannot be used"),
         ("name: y", r"p.yaml: is not valid YAML.*given twice"),
         ("mix: [", r"p.yaml: is not valid YAML"),

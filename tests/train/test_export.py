@@ -13,7 +13,7 @@ from curate.files import read_json, write_json
 from mix.plan import read_plan
 from tests.train import small
 from tests.train.test_launch import extend
-from train import architecture, export, lora, model
+from train import architecture, checksums, export, lora, model
 from train.settings import Settings
 
 SHAPES = [("llama", True), ("llama", False), ("qwen3", True), ("qwen3", False)]
@@ -45,6 +45,8 @@ def saved(run: Path, home: Path, kind: str, tied: bool, **keys: Any) -> tuple[Se
             if parameter.requires_grad:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
     dcp.save(ours.state_dict(), checkpoint_id=settings.folder / "checkpoints" / "step-7", no_dist=True)
+    checkpoint = settings.folder / "checkpoints" / "step-7"
+    checksums.complete(checkpoint, {}, checksums.measure_files(checkpoint, 0))
     return settings, logits_of(ours)
 
 
@@ -145,9 +147,23 @@ def test_large_models_are_split_into_files(run: Path, tmp_path: Path, monkeypatc
 
 def test_a_checkpoint_that_goes_while_it_is_read_is_no_export(run: Path, tmp_path: Path) -> None:
     settings, _ = saved(run, tmp_path, "llama", True)
-    for part in (settings.folder / "checkpoints" / "step-7").glob("*.distcp"):
+    checkpoint = settings.folder / "checkpoints" / "step-7"
+    for part in checkpoint.glob("*.distcp"):
         part.unlink()
     with pytest.raises(ValueError, match="step-7: was removed while it was read"):
+        list(export._groups(checkpoint, True))
+
+
+def test_a_damaged_or_unfinished_checkpoint_is_not_exported(run: Path, tmp_path: Path) -> None:
+    settings, _ = saved(run, tmp_path, "llama", True)
+    checkpoint = settings.folder / "checkpoints" / "step-7"
+    part = next(checkpoint.glob("*.distcp"))
+    content = part.read_bytes()
+    part.write_bytes(content[:5000] + bytes([content[5000] ^ 1]) + content[5001:])
+    with pytest.raises(ValueError, match="step-7: is damaged .*other bytes than were written"):
+        export.export(settings, 7, tmp_path / "out")
+    (checkpoint / checksums.COMPLETE).unlink()
+    with pytest.raises(ValueError, match="step-7: is no whole checkpoint"):
         export.export(settings, 7, tmp_path / "out")
     assert not (tmp_path / "out").exists() and not (tmp_path / ".out.tmp").exists()
 
@@ -163,6 +179,8 @@ def test_a_folder_of_something_else_is_not_replaced(run: Path, tmp_path: Path) -
     before = (tmp_path / "base" / "model.safetensors").read_bytes()
     with pytest.raises(ValueError, match="holds files but no export.json"):
         export.export(settings, 7, tmp_path / "base")
+    with pytest.raises(ValueError, match="is a file"):
+        export.export(settings, 7, tmp_path / "base" / "model.safetensors")
     assert (tmp_path / "base" / "model.safetensors").read_bytes() == before
 
 
@@ -192,4 +210,7 @@ def test_the_command_refuses_a_run_with_another_tokenizer(
     path = copy / "train" / "whole" / "config.json"
     write_json(path, read_json(path) | {"tokenizer.json": "0" * 16})
     with pytest.raises(ValueError, match="made with another tokenizer"):
+        export.main([str(copy), "--train.run", "whole"])
+    write_json(path, read_json(path) | {"train.gone": 1})
+    with pytest.raises(ValueError, match=r"another version of this tool, whose keys differ \(gone\)"):
         export.main([str(copy), "--train.run", "whole"])

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
-from curate.files import read_json, write_json
+from curate.files import alone, read_json, write_json
 from mix import build
 from tests.train import small
 from train import records
@@ -101,6 +101,14 @@ def test_a_run_with_other_settings_is_refused_without_a_traceback(run: Path, fin
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "train.peak_lr was 0.003, is 0.0001" in output and "Traceback" not in output
+
+
+def test_a_run_that_another_command_trains_is_left_alone(run: Path) -> None:
+    with alone(run / "train" / "held"):
+        process = small.start(run, "--train.run", "held")
+        output, _ = process.communicate(timeout=100)
+    assert process.returncode == 2 and "another command is writing to this run" in output
+    assert not (run / "train" / "held" / "config.json").exists()
 
 
 def test_a_run_that_diverges_stops_and_names_the_key(run: Path) -> None:

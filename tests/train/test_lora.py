@@ -46,7 +46,7 @@ def whole(extended: Path) -> Path:
     process = small.start(extended, "--train.run", "whole", *KEYS)
     folder = extended / "train" / "whole"
     deadline = time.monotonic() + 200
-    while not (folder / "checkpoints" / "step-5" / ".metadata").exists():
+    while not (folder / "checkpoints" / "step-5" / "complete.json").exists():
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
         time.sleep(0.002)
     process.send_signal(signal.SIGSTOP)  # so that it is not over before the export
@@ -218,6 +218,14 @@ def test_two_processes_learn_the_same_as_one(extended: Path, whole: Path) -> Non
 def test_keys_that_do_not_fit_are_refused(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         TrainConfig.model_validate(keys)
+
+
+@pytest.mark.parametrize(("dora", "message"), [(True, "train.dora: scales rows"), (False, "train.lora_rank: trains")])
+def test_what_tensor_parallelism_would_split_is_refused(extended: Path, dora: bool, message: str) -> None:
+    pipeline = extended_pipeline(extended)
+    values = pipeline.train.model_dump() | {"lora_rank": 4, "dora": dora, "tensor_parallel": 2}
+    with pytest.raises(ValueError, match=message):
+        settings.resolve(pipeline.model_copy(update={"train": TrainConfig.model_validate(values)}))
 
 
 def test_random_weights_cannot_have_adapters(run: Path) -> None:

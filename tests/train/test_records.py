@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from train import records
 
 
@@ -26,3 +28,19 @@ def test_rewinding_drops_what_the_checkpoint_does_not_know(tmp_path: Path) -> No
 def test_rewinding_before_anything_was_written_does_nothing(tmp_path: Path) -> None:
     records.Records(tmp_path).rewind(3)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_event_after_a_cut_line_is_not_lost_with_it(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_text('{"event": "start", "step": 0}\n{"event": "learning_rate", "st')
+    written = records.Records(tmp_path)
+    written.mend()
+    written.event("thresholds", 5)
+    assert [line["event"] for line in records.read(tmp_path / "journal.jsonl")] == ["start", "thresholds"]
+
+
+def test_a_damaged_line_among_others_is_named(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_bytes(
+        b'{"event": "start", "step": 0}\n{"ev\xff\n{"event": "finish", "step": 9}\n'
+    )
+    with pytest.raises(ValueError, match=r"journal\.jsonl: line 2 is damaged"):
+        records.read(tmp_path / "journal.jsonl")

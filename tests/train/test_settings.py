@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from curate.files import read_json, write_json
+from eval.config import EvalConfig
+from pipelines.config import Pipeline
 from tests.train import small
 from train import settings
 
@@ -87,7 +89,12 @@ def test_a_run_with_other_settings_is_refused_by_key(own_run: Path, run: Path) -
         settings.remember(settings.resolve(small.pipeline(own_run, base(run), **changes)))
 
     remember(peak_lr=1.0)
+    journal = own_run / "train" / "main" / "journal.jsonl"
+    journal.write_text('{"event": "learning_rate", "step": 3, "multiplier": 0.5}\n')
+    remember(peak_lr=1.0, keep_checkpoints=4)
+    assert journal.exists()
     remember()  # nothing was trained yet, so nothing is lost
+    assert not journal.exists(), "what was decided under other settings is not decided again"
     checkpoint = own_run / "train" / "main" / "checkpoints" / "step-5"
     checkpoint.mkdir(parents=True)
     remember(peak_lr=1.0)  # a checkpoint that was not finished does not count
@@ -104,6 +111,19 @@ def test_a_run_with_other_settings_is_refused_by_key(own_run: Path, run: Path) -
     write_json(path, read_json(path) | {"mixture.json": "another"})
     with pytest.raises(ValueError, match=r"mixture\.json was 'another'"):
         remember()
+
+
+def test_a_controller_that_never_sees_an_evaluation_is_refused(run: Path) -> None:
+    def evaluated(**keys: object) -> Pipeline:
+        made = small.pipeline(run, base(run))
+        changed = made.eval.model_dump() | {"controller": "ewc"} | keys
+        return made.model_copy(update={"eval": EvalConfig.model_validate(changed)})
+
+    for keys in ({"every": 24}, {"held_out": 0.0}, {"held_out": 0.0, "general": ["boolq"], "general_offset": 24}):
+        with pytest.raises(ValueError, match="eval.controller: ewc judges .* none are measured between step 0"):
+            settings.resolve(evaluated(**keys))
+    settings.resolve(evaluated(every=23))
+    settings.resolve(evaluated(held_out=0.0, general=["boolq"], general_offset=23))
 
 
 def test_a_tokenizer_of_its_own_needs_weights_of_its_own(own_run: Path, run: Path, tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ class Pipeline(Section):
     """Globs of the replay pool under data_root; `sample:GLOB` reads the sample whatever data_root is."""
     benchmarks: list[str] = []
     """Globs of benchmark items under data_root, for decontaminate; empty where that stage is not used."""
+    licences: dict[str, str] = {}
+    """Licence of each source by its name or a pattern, the first that fits, e.g. {notes: CC BY 4.0, "web_*": CC0 1.0};
+    the cards (eval.cards) say so. A source that none fits has an unknown licence."""
     output: str | None = None
     """Run folder; by default runs/<name>."""
     curate: CurateConfig = CurateConfig()

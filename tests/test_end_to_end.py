@@ -31,6 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command("torch.distributed.run", "--nproc-per-node", "2", "-m", "train.launch", str(folder))
     command("eval.run", str(folder))
     command("eval.report", str(folder))
+    command("eval.cards", str(folder))
     return folder
 
 
@@ -85,6 +86,12 @@ def test_scores_and_report_tell_of_both_sides(run: Path) -> None:
     assert "near duplicate" in report and "domain" in report
 
 
+def test_both_folders_have_a_card(run: Path) -> None:
+    for folder in (run / "documents", run / "train" / "main" / "export"):
+        card = (folder / "README.md").read_text()
+        assert card.startswith("---\n") and "near duplicate" in card and "## Not checked" in card
+
+
 def test_the_export_generates_text(run: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -96,7 +103,7 @@ def test_the_export_generates_text(run: Path) -> None:
     assert made.shape[1] > 5
 
 
-@pytest.mark.parametrize("name", ["curate.run", "mix.build", "train.launch", "eval.run", "eval.report"])
+@pytest.mark.parametrize("name", ["curate.run", "mix.build", "train.launch", "eval.run", "eval.report", "eval.cards"])
 def test_help_comes_without_torch(name: str) -> None:
     script = f"import sys, runpy; sys.argv = ['x', '--help']\ntry: runpy.run_module({name!r}, run_name='__main__')\n"
     script += "except SystemExit: print('torch' in sys.modules)"

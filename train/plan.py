@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mix.config import MixConfig
 from pipelines import cli
 from pipelines.config import Pipeline
 from train import architecture, flops, memory, parallelism, speed, warranted
@@ -182,8 +183,16 @@ def _budget(pipeline: Pipeline, options: argparse.Namespace, mixture: "Plan | No
         corpus_from = "mixture.json"
     elif kept is not None:
         corpus, corpus_from = kept / BYTES_PER_TOKEN, f"manifest.json: bytes kept / {BYTES_PER_TOKEN:g}"
-    epochs = tokens * mix.domain / corpus if corpus else None
+    epochs = tokens * _domain_share(mix, train.steps) / corpus if corpus else None
     return Budget(tokens, about, corpus, corpus_from, epochs)
+
+
+def _domain_share(mix: MixConfig, steps: int) -> float:
+    """The mean share of domain rows over all steps: mix.domain, or what mix.schedule comes to."""
+    import numpy as np
+
+    at, shares = [knot.step for knot in mix.schedule] or [0], [knot.domain for knot in mix.schedule] or [mix.domain]
+    return float(np.interp(np.arange(steps), at, shares).mean())
 
 
 def _kept_bytes(pipeline: Pipeline) -> int | None:

@@ -26,7 +26,7 @@ def _needs(plan: dict[str, Any]) -> Table:
         (
             "domain epochs",
             "unknown" if epochs is None else f"{epochs:.2f}",
-            "training tokens x mix.domain / domain tokens",
+            "training tokens x mean domain share / domain tokens",
         ),
         ("passes per step", f"{plan['accumulation']:g}", _accumulation(plan)),
         ("FLOP, 6ND", f"{flops['rule_of_thumb']:.3g}", "6 per parameter and token (arXiv 2001.08361)"),

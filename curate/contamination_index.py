@@ -1,6 +1,6 @@
 """The index of benchmark items that `curate.kernels.contamination` scans documents with."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 from numba import njit
 
+from curate.arrays import are_bounds, damaged, is_power_of_two, read_arrays
 from curate.files import aside
 from curate.kernels.contamination import BIN_BITS, FREE, LOW, MOST, NGRAM, WEIGHT_BITS, home, ngrams
 
@@ -28,6 +29,11 @@ SLOPE = 0.025
 """Score asked less for each word more."""
 WEIGHT_SCALE = 1 << 11
 """A weight of 1 in fixed point; the largest, ln of the number of words in background and items, stays below 32."""
+
+
+KINDS = {"filter": "uint64", "slots": "uint64", "list_starts": "int64", "list_texts": "int32"}
+KINDS |= {"text_starts": "int64", "text_words": "uint32", "alone": "float32", "both": "float32", "passage": "bool"}
+"""The arrays of an index, as its file has them."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +68,24 @@ class Index:
 
     @staticmethod
     def load(path: Path) -> "Index":
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            return Index(**{field.name: arrays[field.name] for field in fields(Index)})
+        """Read what `save` wrote. Raises ValueError where a kernel would read past the end of an array."""
+        index = Index(**read_arrays(path, KINDS))
+        items, texts, lists = len(index.alone), len(index.text_starts) - 1, len(index.list_starts) - 1
+        places = (index.slots & LOW)[index.slots != FREE]
+        fits = (
+            len(index.both) == len(index.passage) == items
+            and texts == 2 * items
+            and are_bounds(index.text_starts, len(index.text_words))
+            and are_bounds(index.list_starts, len(index.list_texts))
+            and (not len(index.list_texts) or 0 <= index.list_texts.min() <= index.list_texts.max() < texts)
+            and is_power_of_two(len(index.filter))
+            and is_power_of_two(len(index.slots))
+            and len(places) < len(index.slots)
+            and places.max(initial=0) < max(texts + lists, 1)
+        )
+        if not fits:
+            raise damaged(path, "its tables do not fit each other")
+        return index
 
 
 def build(leads: list[str], rests: list[str], passages: list[bool], background: pl.Series, threshold: float) -> Index:

@@ -10,12 +10,12 @@ from typing import Any
 import polars as pl
 
 from curate.documents import WriteDocuments, put_in_place
-from curate.files import read_json
 from curate.manifest import rows_in, write_manifest
 from curate.parts import LEDGER, Part, record_decided
 from curate.passes import LoadParts, ReadSources, Runner, SaveParts, is_complete, mark_complete, parts_in
 from curate.plan import Pass, Step, build_steps, editing_at_head, passes, prepares, unfinished
 from curate.progress import Tally, rate
+from curate.read_manifest import read_manifest
 from curate.sources import Source, benchmark_files, resolve
 from pipelines.config import Pipeline
 
@@ -80,7 +80,7 @@ def _check_folder(folder: Path, where: str) -> None:
 def run_curation(curation: Curation) -> dict[str, Any]:
     """Do what is not done yet and return the manifest. A killed run goes on from what is on disk."""
     if _is_finished(curation):
-        return read_json(curation.folder / "manifest.json")
+        return read_manifest(curation.folder / "manifest.json", kept=dict, stages=list)
     (curation.folder / "manifest.json").unlink(missing_ok=True)
     runner = Runner(curation.work / "logs", curation.pipeline.curate.executor.workers)
     reading = not is_complete(curation.read.folder)
@@ -222,7 +222,7 @@ def _is_finished(curation: Curation) -> bool:
     """Whether documents/ is what this pipeline makes, by identity and by count."""
     if curation.todo or not (curation.folder / "manifest.json").exists():
         return False
-    manifest = read_json(curation.folder / "manifest.json")
+    manifest = read_manifest(curation.folder / "manifest.json", kept=dict, held_out=dict, identity=str)
     kept = sum(pool["documents"] for pool in manifest["kept"].values())
     held_out = sum(pool["documents"] for pool in manifest["held_out"].values())
     found = rows_in(curation.folder / "documents"), rows_in(curation.folder / "held_out")

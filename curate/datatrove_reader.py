@@ -24,7 +24,7 @@ def reader_class(dotted: str, where: str) -> Any:
     Raises ValueError where datatrove has no such reader, or one that does not read files.
     """
     found = load(dotted, (BaseDiskReader,), "a reader of files", where)
-    return type(found.__name__, (Accountable, found), {})
+    return found if issubclass(found, Accountable) else type(found.__name__, (Accountable, found), {})
 
 
 def make_reader(dotted: str, root: str, arguments: dict[str, Any], where: str) -> Any:

@@ -16,8 +16,8 @@ from pydantic import PrivateAttr
 from curate.edits import EDITS
 from curate.stage import Stage, Verdicts, detail
 
-PACKAGE = "datatrove."
-"""Only classes of this package are loaded by name: a pipeline file must not run other code."""
+TRUSTED = ("datatrove.pipeline.", "curate.")
+"""Classes below these are loaded by name; others only where the command says so: a file must not run any code."""
 
 
 class DatatroveStep(Stage, name="datatrove"):
@@ -85,12 +85,21 @@ class DatatroveStep(Stage, name="datatrove"):
         return load(self.step, (BaseFilter, BaseFormatter), "a filter or formatter", self.workspace.where)
 
 
+def check_name(dotted: str, allowed: bool, where: str) -> None:
+    """Raises ValueError for a class that may not be loaded; to be called for every name that a pipeline file gives."""
+    if not (allowed or dotted.startswith(TRUSTED)):
+        raise ValueError(
+            f"{where}: {dotted} is of neither datatrove nor this project, and loading it would run its package's code. "
+            "Give --allow-import if you trust it and this file, or name another class."
+        )
+
+
 def load(dotted: str, kinds: tuple[type, ...], what: str, where: str) -> Any:
-    """The class of datatrove with this dotted name. Raises ValueError where there is none, or it is no such `kinds`."""
+    """The class with this dotted name. Raises ValueError where there is none, or it is no such `kinds`."""
     module, _, name = dotted.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), name) if dotted.startswith(PACKAGE) else None
-    except (ImportError, AttributeError) as error:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"{where}: {dotted} cannot be loaded ({error}). Correct the name.") from None
     if not (inspect.isclass(found) and issubclass(found, kinds)):
         raise ValueError(f"{where}: {dotted} is not {what} of datatrove, so it cannot stand here. Name another class.")

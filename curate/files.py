@@ -66,8 +66,43 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path}: is not there, so the step that writes it has not run (or ran elsewhere).") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is damaged ({error}). Delete it and run the step that writes it again.") from None
+
+
+def read_object(path: str | Path, **kinds: type) -> dict[str, Any]:
+    """Read a JSON object that this tool wrote, with at least the keys `kinds`, whose values are of these types.
+
+    Raises ValueError naming the file where it is damaged or missing.
+    """
+    found = read_json(path)
+    wrong = [key for key, kind in kinds.items() if not (isinstance(found, dict) and isinstance(found.get(key), kind))]
+    if wrong or not isinstance(found, dict):
+        what = f"{wrong[0]} is no {kinds[wrong[0]].__name__}" if wrong else "it is no object"
+        raise ValueError(f"{path}: is damaged ({what}). Delete it and run the step that writes it again.")
+    return found
+
+
+def is_plain(name: Any) -> bool:
+    """Whether `name` is the name of one file or folder: not empty, not `..`, no path."""
+    return isinstance(name, str) and "\0" not in name and name not in ("", ".", "..") and Path(name).name == name
+
+
+def inside(folder: str | Path, name: Any, where: str) -> Path:
+    """The path `name` below `folder`, which may be a link itself.
+
+    Raises ValueError, beginning with `where` (a file of the run and its key), where it leads elsewhere: it is absolute,
+    has `..`, or goes through a symbolic link out of the folder.
+    """
+    parts = name.split("/") if isinstance(name, str) else []
+    if parts and all(map(is_plain, parts)):
+        path, home = os.path.realpath(Path(folder, name)), os.path.realpath(folder)
+        if path.startswith(home + os.sep):
+            return Path(folder, name)
+    raise ValueError(
+        f"{where}: {name!r} leads out of {folder}, where no file of a run lies, so it is not opened. If you did not "
+        "put it there, do not trust this run; else write the file again with the command that made it."
+    )
 
 
 def identity(value: Any) -> str:

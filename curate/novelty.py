@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numba import njit
 
+from curate.arrays import damaged, is_power_of_two
 from curate.files import aside
 from curate.kernels.ngrams import count, ngram_hashes
 
@@ -34,11 +35,23 @@ def build(texts: Iterable[pl.Series], size: int, path: Path) -> None:
 
 def scores(path: Path, texts: pl.Series) -> pl.Series:
     """Share of the n-grams of each text that the table at `path` does not hold, 0 to 1; null for one without words."""
-    table = np.load(path, mmap_mode="r")
+    table = _read(path)
     shares = np.full(len(texts), np.nan)
     for first, _, grams, starts in ngram_hashes(texts, NGRAM):
         _unseen(grams, _ends(starts), starts, table, shares[first : first + len(starts) - 1])
     return pl.Series(shares, nan_to_null=True)
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        table: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise damaged(path, str(error)) from None
+    if not (isinstance(table, np.ndarray) and table.ndim == 1 and table.dtype == np.uint8):
+        raise damaged(path, "it is no table of bytes")
+    if not is_power_of_two(len(table)):
+        raise damaged(path, f"it has {len(table)} bytes")
+    return table
 
 
 def warm_up() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import curate.stages  # noqa: F401  (registers every stage)
-from curate.datatrove_step import PACKAGE, DatatroveStep
+from curate.datatrove_step import DatatroveStep, check_name
 from curate.files import file_identity, identity
 from curate.passes import is_complete
 from curate.sources import HTML_FORMATS, Source
@@ -45,7 +45,10 @@ class Pass:
 
 def build_stages(pipeline: Pipeline, where: str) -> list[Stage]:
     """The stages in order, checked, with `held_out` last. Raises ValueError naming the key."""
-    stages = [_stage(entry, f"{where}: curate.stages[{index}]") for index, entry in enumerate(pipeline.curate.stages)]
+    stages = [
+        _stage(entry, pipeline.allows_imports, f"{where}: curate.stages[{index}]")
+        for index, entry in enumerate(pipeline.curate.stages)
+    ]
     if "held_out" in (names := [stage.name for stage in stages]):
         raise ValueError(
             f"{where}: curate.stages[{names.index('held_out')}]: held_out is always the last stage and is not listed. "
@@ -140,7 +143,7 @@ def unfinished(steps: list[Step]) -> list[Step]:
     return []
 
 
-def _stage(entry: Any, where: str) -> Stage:
+def _stage(entry: Any, imports: bool, where: str) -> Stage:
     if isinstance(entry, str):
         name, keys = entry, dict[str, Any]()
     elif isinstance(entry, dict) and len(entry) == 1:
@@ -150,7 +153,8 @@ def _stage(entry: Any, where: str) -> Stage:
         raise ValueError(f"{where}: {entry!r} is not a stage. Write a name, or one name with its keys: `name: {{…}}`.")
     if not (isinstance(name, str) and isinstance(keys, dict) and all(isinstance(key, str) for key in keys)):
         raise ValueError(f"{where}.{name}: {keys!r} is not a set of keys. Write {name}: {{key: value}}.")
-    if name.startswith(PACKAGE):
+    if "." in name:
+        check_name(name, imports, where)
         return DatatroveStep(step=name, arguments=keys)
     if name not in STAGES:
         raise ValueError(

@@ -75,6 +75,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--stages-help", action="store_true", help="list the curation stages with their keys and exit")
     add("--dry-run", action="store_true", help="check the pipeline and its files, print the plan and exit")
     add("--explain", action="store_true", help="as --dry-run, and say of each stage why it would run or not")
+    add(
+        "--allow-import", action="store_true", help="run classes of any package that the pipeline names: trust its code"
+    )
     add("--only", metavar="STAGE", help="run one stage on what is on disk, print what it removes and exit")
 
 

@@ -62,6 +62,9 @@ def resolve(pipeline: Pipeline, where: str) -> list[Source]:
         sources += _page_sources(pool, [file for file in files if _suffix(file[1]) in PAGE_FORMATS])
         for entry in entries:
             if isinstance(entry, Files):
+                from curate.datatrove_step import check_name
+
+                check_name(entry.reader, pipeline.allows_imports, f"{where}: {pool}")
                 chosen = _files(pipeline, pool, [entry.files], where)
                 sources += [_source(pool, root, path, where, entry) for root, path in chosen]
     for source in sources:

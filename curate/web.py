@@ -9,7 +9,9 @@ from typing import Any, BinaryIO
 
 PAGES = ("response", "resource", "conversion")
 """WARC types that hold a page."""
-LENGTH = re.compile(rb"^content-length:\s*(\d+)\s*$", re.I | re.M)
+LENGTH = re.compile(rb"^content-length:\s*(\d{1,18})\s*$", re.I | re.M)
+LONGEST_HEAD = 1 << 20
+"""Bytes of the headers of a WARC record."""
 CHARSET = re.compile(rb"""charset\s*=\s*["']?\s*([\w.:-]+)""", re.I)
 LOOKS_LIKE_HTML = re.compile(rb"<(?:!doctype|html|head|body)", re.I)
 BEGINNING = 1024
@@ -41,14 +43,21 @@ def warc_records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
             continue
         if not line.startswith(b"WARC/"):
             raise OSError(f"at byte {offset} there is {line[:20]!r} where a WARC record should begin")
-        head = line
-        while (line := file.readline()).strip():
-            head += line
+        lines, size = [line], len(line)
+        while (line := file.readline(LONGEST_HEAD)).strip():
+            lines.append(line)
+            size += len(line)
+            if size > LONGEST_HEAD:
+                raise OSError(f"the WARC record at byte {offset} has more than {LONGEST_HEAD} bytes of headers")
+        head = b"".join(lines)
         found = LENGTH.search(head)
         if line and not found:
-            raise OSError(f"the WARC record at byte {offset} has no Content-Length")
+            raise OSError(f"the WARC record at byte {offset} has no Content-Length that can be one")
         length = int(found[1]) if found else 0
-        block = file.read(length)
+        try:
+            block = file.read(length)
+        except MemoryError:
+            raise EOFError(f"the WARC record at byte {offset} says that it has {length:,} bytes") from None
         if not line or len(block) < length:
             raise EOFError(f"the WARC record at byte {offset} is cut short")
         yield offset, head + line + block

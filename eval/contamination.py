@@ -82,14 +82,14 @@ def held(items: list[BenchmarkItem], run: Path) -> set[int]:
 
 def _asked(run: Path) -> tuple[set[str], set[str]]:
     """What curation looked for: leads of items in files, names of lm-eval tasks. Empty where it did not."""
-    from curate.files import read_json
+    from curate.read_manifest import read_manifest
     from curate.sources import benchmark_files
     from pipelines import config
 
     manifest = run / "manifest.json"
     if not manifest.exists():
         return set(), set()
-    if not any(stage["name"].startswith(STAGE) for stage in read_json(manifest)["stages"]):
+    if not any(stage["name"].startswith(STAGE) for stage in read_manifest(manifest, stages=list)["stages"]):
         return set(), set()
     curated = config.load(run / "pipeline.yaml")
     paths = benchmark_files(curated, str(run / "pipeline.yaml"))

@@ -32,7 +32,7 @@ class LiveModel(TemplateLM):
 
         super().__init__()
         self.answers = answers
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         if self.prefix_token_id is None:
             raise ValueError(
                 f"{folder}: the tokenizer has neither a BOS nor an EOS token, so texts without anything before them "

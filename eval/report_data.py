@@ -1,6 +1,5 @@
 """What a run has left on disk, for the report: a part that is not there yet is None, a damaged one is an error."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import polars as pl
 
 from curate.files import read_json
+from curate.read_manifest import read_manifest
+from mix.journal import read_lines
 from pipelines.config import Pipeline
 
 EXAMPLES = 3
@@ -75,7 +76,7 @@ def read(pipeline: Pipeline) -> Run:
     scores = _optional(folder / "eval" / "scores.json")
     return Run(
         pipeline=_as_trained(pipeline, made_with),
-        manifest=_optional(folder / "manifest.json"),
+        manifest=_manifest(folder / "manifest.json"),
         extension=_optional(folder / "tokenizer" / "extension.json"),
         fertility=_optional(folder / "tokenizer" / "fertility.json"),
         mixture=_optional(folder / "mixture.json"),
@@ -124,20 +125,12 @@ def _optional(path: Path) -> Any:
     return read_json(path) if path.exists() else None
 
 
+def _manifest(path: Path) -> Any:
+    return read_manifest(path) if path.exists() else None
+
+
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """Objects of a JSON-lines file; a last line without its end is one that a running command is still writing."""
-    if not path.exists():
-        return []
-    *whole, _ = path.read_text(encoding="utf-8").split("\n")
-    objects = []
-    for number, line in enumerate(whole, 1):
-        try:
-            objects.append(json.loads(line))
-        except ValueError as error:
-            raise ValueError(
-                f"{path}: line {number} is damaged ({error}), so the report would leave something out."
-            ) from None
-    return objects
+    return read_lines(path) if path.exists() else []
 
 
 def _last_of_each_step(lines: Any) -> list[dict[str, Any]]:

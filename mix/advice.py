@@ -3,9 +3,7 @@
 The thresholds are those of the papers named in the sentences; beside a schedule the shares of every step count.
 """
 
-import json
 import math
-import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +13,7 @@ from curate.files import read_json
 from mix.plan import Plan
 from mix.schedule import within
 from pipelines.config import Pipeline
+from tokenization.safetensors_copy import read_header
 
 DOMAIN_SHARE = Fraction(3, 5), Fraction(9, 10)
 """Below the first, replay takes more of the budget than keeping what was known needs; above the second, forgetting."""
@@ -171,8 +170,7 @@ def _domain_tokens(plan: Plan) -> int:
 def _count_in_header(file: Path) -> int:
     """Numbers in a safetensors file: its header is JSON after 8 bytes of length."""
     with open(file, "rb") as opened:
-        (length,) = struct.unpack("<Q", opened.read(8))
-        header = json.loads(opened.read(length))
+        header, _ = read_header(opened, file)
     return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
 
 

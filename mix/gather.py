@@ -10,14 +10,16 @@ IGNORED = -100
 
 
 @numba.njit(nogil=True, cache=True)
-def gather(tokens, offsets, lengths, doc_rows, first_shard, first_row, source, row, inputs, positions, labels):  # type: ignore[no-untyped-def]
+def gather(  # type: ignore[no-untyped-def]
+    tokens, offsets, lengths, doc_rows, first_shard, first_row, vocabulary, source, row, inputs, positions, labels
+):
     """Write tokens, positions and labels of the rows `row` of the sources `source` into the last three [B, L].
 
     `tokens`, `offsets`, `lengths` and `doc_rows` are lists of the shards' arrays; the shards of source s are
     [first_shard[s], first_shard[s + 1]), and shard k begins at row first_row[k] of its source.
 
-    Returns -1, or the index of the first row whose segments do not add to L: nothing is written past a row's end,
-    whatever stands in the file.
+    Returns -1, or the index of the first row whose segments do not add to L or that has an id not below `vocabulary`:
+    nothing is written past a row's end, and no embedding is asked for a row that it has not, whatever the file says.
     """
     for index in range(row.size):
         shard = _shard_of(first_shard, first_row, source[index], row[index])
@@ -33,17 +35,24 @@ def gather(tokens, offsets, lengths, doc_rows, first_shard, first_row, source, r
             positions[index],
             labels[index],
         )
-        if not whole:
+        if not whole or _largest(tokens[shard][within]) >= vocabulary:
             return index
     return -1
 
 
 @numba.njit(nogil=True, cache=True)
-def gather_tokens(tokens, first_shard, first_row, source, row, inputs):  # type: ignore[no-untyped-def]
-    """Write the tokens of the rows `row` of the sources `source` into `inputs` [B, L]."""
+def gather_tokens(tokens, first_shard, first_row, vocabulary, source, row, inputs):  # type: ignore[no-untyped-def]
+    """Write the tokens of the rows `row` of the sources `source` into `inputs` [B, L].
+
+    Returns -1, or the index of the first row that has an id not below `vocabulary`.
+    """
     for index in range(row.size):
         shard = _shard_of(first_shard, first_row, source[index], row[index])
-        _copy(tokens[shard][row[index] - first_row[shard]], inputs[index])
+        within = row[index] - first_row[shard]
+        _copy(tokens[shard][within], inputs[index])
+        if _largest(tokens[shard][within]) >= vocabulary:
+            return index
+    return -1
 
 
 @numba.njit(inline="always")
@@ -63,6 +72,14 @@ def _shard_of(first_shard, first_row, source, row):  # type: ignore[no-untyped-d
 def _copy(tokens, out):  # type: ignore[no-untyped-def]
     for at in range(tokens.size):
         out[at] = tokens[at]
+
+
+@numba.njit(nogil=True, cache=True)
+def _largest(tokens):  # type: ignore[no-untyped-def]
+    largest = tokens[0]
+    for at in range(tokens.size):
+        largest = max(largest, tokens[at])
+    return largest
 
 
 @numba.njit(nogil=True, cache=True)

@@ -5,12 +5,15 @@ back to t, but step t + 1 is then made with the rows from r on: those that steps
 decided after step t and before the roll-back is void.
 """
 
+import json
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 ROLL_BACK = "roll_back"
+JOURNAL = "journal.jsonl"
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,52 @@ class Rows:
         step = begin + (row - first) // self.global_batch
         skipped = number + 1 < len(self.spans) and step >= self.spans[number + 1][0]
         return None if skipped else step
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl or journal.jsonl; a last line that a kill cut off is left out.
+
+    Raises ValueError where the file is missing, or another line is damaged.
+    """
+    try:
+        *lines, _ = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        raise ValueError(f"{path}: is not there, so it is not known what the training run did. Train first.") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(json.loads(line))
+            problem = _problem(found[-1], path.name == JOURNAL)
+        except (ValueError, RecursionError) as error:
+            problem = str(error)
+        if problem:
+            raise ValueError(
+                f"{path}: line {number} is damaged ({problem}), so it is not known what the training run did. Restore "
+                "the file."
+            )
+    return found
+
+
+def _problem(line: Any, is_event: bool) -> str:
+    """What a line lacks that is read from it; empty where nothing."""
+    if not isinstance(line, dict) or not _count(line.get("step")):
+        return "it is no object with a step"
+    if not is_event:
+        return ""
+    event = line.get("event")
+    if not isinstance(event, str):
+        return "its event has no name"
+    if event == ROLL_BACK and not (_count(line.get("to"), line["step"]) and _count(line.get("first_row"))):
+        return "its roll-back does not say to which step and row"
+    if event == "ratio" and not (_count(line.get("first_row")) and isinstance(line.get("shares"), dict)):
+        return "its change of the ratio does not say which, and from which row on"
+    if event == "learning_rate" and not isinstance(line.get("multiplier"), int | float):
+        return "its change of the learning rate does not say which"
+    return ""
+
+
+def _count(value: Any, most: int = 1 << 62) -> bool:
+    return isinstance(value, int) and 0 <= value <= most
 
 
 def rows(events: Iterable[dict[str, Any]], global_batch: int) -> Rows:

@@ -110,7 +110,7 @@ class Loader:
     def batch(self, first_row: int, rows: int) -> Batch:
         """The global rows [first_row, first_row + rows), whatever the rank.
 
-        Raises ValueError where a shard's segments do not add to seq_len.
+        Raises ValueError where a shard's segments do not add to seq_len, or an id is not below the vocabulary size.
         """
         return self._gathered([(first_row, rows)])
 
@@ -118,7 +118,10 @@ class Loader:
         """[rows, L]: the input of the same batch alone, without positions and labels."""
         found = self.plan.rows(first_row, rows)
         inputs = self._empty((rows, self.plan.seq_len))
-        gather_tokens(self._tokens, self._first_shard, self._first_row, found.source, found.row, np.asarray(inputs))
+        shards = (self._tokens, self._first_shard, self._first_row, self.plan.vocabulary_size)
+        bad = gather_tokens(*shards, found.source, found.row, np.asarray(inputs))
+        if bad >= 0:
+            raise self._damaged(int(found.source[bad]), int(found.row[bad]))
         return inputs
 
     def batches(self, rows_consumed: int, rows: int) -> Generator[Batch, None, None]:
@@ -171,7 +174,15 @@ class Loader:
         )
         inputs, positions, labels = (self._empty((len(row), self.plan.seq_len)) for _ in range(3))
         shards = (self._tokens, self._offsets, self._lengths, self._rows, self._first_shard, self._first_row)
-        bad = gather(*shards, source, row, np.asarray(inputs), np.asarray(positions), np.asarray(labels))
+        bad = gather(
+            *shards,
+            self.plan.vocabulary_size,
+            source,
+            row,
+            np.asarray(inputs),
+            np.asarray(positions),
+            np.asarray(labels),
+        )
         if bad >= 0:
             raise self._damaged(int(source[bad]), int(row[bad]))
         return Batch(inputs, positions, labels, source, row, epoch)
@@ -181,8 +192,9 @@ class Loader:
         shard = shards.start + int(np.searchsorted(self._first_row[shards], row, "right")) - 1
         return ValueError(
             f"{self._files[shard]}: doc_lengths: row {row - self._first_row[shard]} does not add to "
-            f"{self.plan.seq_len} tokens, so its documents cannot be told apart. The file was changed after mix.build "
-            "wrote it: delete it and run mix.build again."
+            f"{self.plan.seq_len} tokens, so its documents cannot be told apart, or it has a token id that is not "
+            f"below {self.plan.vocabulary_size}. The file was changed after mix.build wrote it: delete it and run "
+            "mix.build again."
         )
 
 

@@ -28,6 +28,7 @@ walking), with a key made of seed, pool, source and epoch. A source's order does
 when shares change. The network runs backwards as well, so `Plan.places` finds the positions of a row.
 """
 
+import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -40,10 +41,12 @@ import numpy as np
 
 from curate.files import identity, read_json
 from mix import deal, tree
+from mix.plan_check import check
 from mix.schedule import Change, Knot, Piece, Shares, expand, within
 
 ORDER = 1
 """Raised when this module deals rows out in another order than before: plans made before are then other plans."""
+_SHARE = re.compile(r"-?\d{1,400}(\.\d{1,400})?(e-?\d{1,3})?|-?\d{1,400}/\d{1,400}")
 LAST = 1 << 62
 """Positions are below this."""
 
@@ -281,25 +284,36 @@ def read_plan(path: str | Path) -> Plan:
     """Read mixture.json. Raises ValueError where it is missing, damaged or not as mix.build wrote it."""
     values = read_json(path)
     try:
-        plan = _from_json(values["plan"])
-        found = values["identity"]
+        plan, wanted = _from_json(values["plan"]), values["identity"]
+        found = plan.identity
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise _no_plan(path, f"{type(error).__name__}: {error}") from None
+    if found != wanted:
         raise ValueError(
-            f"{path}: is not a mixture plan ({type(error).__name__}: {error}), so the order of rows is not known. "
-            "Run mix.build again."
-        ) from None
-    if plan.identity != found:
-        raise ValueError(
-            f"{path}: identity: says {found}, but what stands there gives {plan.identity}, so the file was changed "
+            f"{path}: identity: says {wanted}, but what stands there gives {found}, so the file was changed "
             "after mix.build wrote it, or by another version. Run mix.build again, with --domain and --replay for "
             "another ratio."
         )
+    try:
+        check(plan, Path(path).parent / "packed")
+        plan.taken(0)
+    except (ValueError, ArithmeticError) as error:
+        raise _no_plan(path, str(error)) from None
     return plan
 
 
+def _no_plan(path: str | Path, problem: str) -> ValueError:
+    return ValueError(
+        f"{path}: is not a mixture plan ({problem}), so the order of rows is not known. Run mix.build again."
+    )
+
+
 def share(number: float | Fraction | str) -> Fraction:
-    """A share as written in the pipeline file, exactly: 0.8 is 4/5."""
-    return Fraction(str(number))
+    """A share as written in the pipeline file, exactly: 0.8 is 4/5. Raises ValueError where it is no number."""
+    text = str(number)
+    if not _SHARE.fullmatch(text):  # Fraction would work on 1e999999999 for hours
+        raise ValueError(f"{text[:40]!r} is no share")
+    return Fraction(text)
 
 
 def _named(names: list[str], values: Any) -> dict[str, Any]:
@@ -324,4 +338,4 @@ def _from_json(values: dict[str, Any]) -> Plan:
 
 
 def _shares(shares: dict[str, str], names: list[str]) -> tuple[Fraction, ...]:
-    return tuple(Fraction(shares[name]) for name in names)
+    return tuple(share(shares[name]) for name in names)

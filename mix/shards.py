@@ -117,12 +117,12 @@ def read_shard(path: Path, tokenizer: str | None = None, seq_len: int | None = N
     """
     try:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        columns = reader.get_batch(0)
         header = _header(reader.schema.metadata or {})
-        shard = _shard(header, columns)
+        _check_schema(reader, header)
+        shard = _shard(header, reader.get_batch(0))
     except FileNotFoundError:
         raise ValueError(f"{path}: the shard is not there, so its rows cannot be read. Run mix.build again.") from None
-    except (pa.ArrowInvalid, OSError, KeyError, ValueError, AttributeError) as error:
+    except (pa.ArrowException, MemoryError, SystemError, OSError, KeyError, ValueError) as error:
         raise ValueError(
             f"{path}: is not a whole shard ({type(error).__name__}: {error}), so its rows cannot be trusted. "
             "Delete it and run mix.build again."
@@ -198,18 +198,26 @@ def _header(metadata: dict[bytes, bytes]) -> Header:
     )
 
 
+def _check_schema(reader: pa.ipc.RecordBatchFileReader, header: Header) -> None:
+    """Raises ValueError where a file has other columns than shards: none of another kind is to reach a kernel."""
+    found = {field.name: field.type for field in reader.schema}
+    wanted = {"doc_lengths": pa.list_(pa.int32()), "doc_rows": pa.list_(pa.int64()), "doc_starts": pa.list_(pa.int64())}
+    tokens = [pa.list_(kind, header.seq_len) for kind in (pa.uint16(), pa.uint32())]
+    if header.seq_len < 1 or found.pop("tokens", None) not in tokens or found != wanted:
+        raise ValueError(f"its columns are {' '.join(str(reader.schema.remove_metadata()).split())}")
+    if reader.num_record_batches != 1:
+        raise ValueError(f"{reader.num_record_batches} record batches")
+
+
 def _shard(header: Header, columns: pa.RecordBatch) -> Shard:
+    columns.validate()  # or an array could be longer than the bytes it lies in
     tokens = columns.column("tokens").values.to_numpy().reshape(-1, header.seq_len)
     doc_lengths, doc_rows, doc_starts = (columns.column(name) for name in ("doc_lengths", "doc_rows", "doc_starts"))
     offsets = doc_lengths.offsets.to_numpy()
     segments = [len(column.values) for column in (doc_lengths, doc_rows, doc_starts)]
     if len(tokens) + 1 != len(offsets) or segments != [int(offsets[-1])] * 3:
         raise ValueError(f"{len(tokens)} rows of tokens, {len(offsets) - 1} rows of lengths, segments {segments}")
-    return Shard(
-        header,
-        tokens,
-        offsets,
-        doc_lengths.values.to_numpy(),
-        doc_rows.values.to_numpy(),
-        doc_starts.values.to_numpy(),
-    )
+    arrays = (tokens, offsets, *(column.values.to_numpy() for column in (doc_lengths, doc_rows, doc_starts)))
+    if offsets[0] != 0 or not all(array.flags.aligned for array in arrays):
+        raise ValueError("its columns do not begin where they should")
+    return Shard(header, *arrays)

@@ -12,9 +12,7 @@ where the loss still falls, values at the beginning of such a window hide a spik
 The trainer calls the same steps spikes while it makes them (train/health.py, with `last`).
 """
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,21 +78,6 @@ def last(step: int, figure: str, values: list[float | None], threshold: float, w
     value = values[-1]
     assert value is not None
     return Spike(step, figure, value, float(medians[-1]), float(scores[-1]))
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl or journal.jsonl; a last line that a kill cut off is left out.
-
-    Raises ValueError where the file is missing or another line is damaged.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: is not there, so it is not known what the training run did. Train first.") from None
-    try:
-        return [json.loads(line) for line in lines if line.endswith("\n")]
-    except ValueError as error:
-        raise ValueError(f"{path}: is damaged ({error}), so it cannot be trusted. Restore the file.") from None
 
 
 def _scores(values: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:

@@ -70,16 +70,17 @@ def open_run(pipeline: "Pipeline", train: str | None = None) -> Run:
     Changes of the ratio that the training run's journal has are made to the plan. Raises ValueError where there is no
     mixture, no such training run, or the training run was made with another plan.
     """
-    from curate.files import read_json
+    from curate.files import read_object
+    from mix.journal import read_lines
     from mix.plan import read_plan
-    from mix.spikes import read_lines
 
     plan = read_plan(pipeline.folder / "mixture.json")
     training = _training(pipeline, train)
     if training is None:
         batch = pipeline.train.global_batch
         return Run(pipeline.folder, plan, batch, pipeline.train.steps, journal.rows([], batch))
-    made_with = read_json(training / "config.json")
+    kinds = {"mixture.json": str, "train.global_batch": int, "train.steps": int}
+    made_with = read_object(training / "config.json", **kinds)
     if made_with["mixture.json"] != plan.identity:
         raise ValueError(
             f"{training}: was trained on plan {made_with['mixture.json']}, but {pipeline.folder / 'mixture.json'} is "
@@ -159,7 +160,8 @@ def find_spikes(run: Run, threshold: float, window: int, around: int) -> "tuple[
 
     Raises ValueError where there is no training run, or its metrics count rows otherwise than it says.
     """
-    from mix.spikes import read_lines, spikes
+    from mix.journal import read_lines
+    from mix.spikes import spikes
 
     if run.training is None:
         raise ValueError(

@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from curate.files import read_json
+from curate.read_manifest import read_manifest
 from mix.plan import Plan, read_plan
 from mix.shards import DOCUMENTS
 from mix.source import MARKER, find_documents
@@ -101,13 +101,13 @@ def _check_manifest(run: Path, plan: Plan) -> list[str]:
     """Pools with another number of documents than curation says it kept, where manifest.json says so."""
     if not (run / "manifest.json").exists():
         return []
-    kept = read_json(run / "manifest.json")["kept"]
+    kept = read_manifest(run / "manifest.json", kept=dict)["kept"]
     counts = {pool.name: sum(source.documents for source in pool.sources) for pool in plan.pools}
     return [
-        f"{run / 'manifest.json'}: kept.{pool}.documents: says {kept[pool]['documents']:,}, but mixture.json has "
+        f"{run / 'manifest.json'}: kept.{pool}.documents: says {kept[pool].get('documents')}, but mixture.json has "
         f"{count:,}, so documents are missing or were changed after curation. Run curate.run and mix.build again."
         for pool, count in counts.items()
-        if pool in kept and kept[pool]["documents"] != count
+        if pool in kept and kept[pool].get("documents") != count
     ]
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic_core import PydanticUndefined
 
 from pipelines import config
+from pipelines.secrets import scrub
 from pipelines.section import Section
 
 RUNS = Path("runs")
@@ -44,7 +44,7 @@ def parse(
         values["output"] = options.output
     elif source.name == "pipeline.yaml" and source.parent.name:
         values["output"] = str(source.parent)
-    return config.load(source, values), options
+    return config.load(source, values, getattr(options, "allow_import", False)), options
 
 
 def run(main: Callable[[], None]) -> None:
@@ -53,7 +53,7 @@ def run(main: Callable[[], None]) -> None:
         main()
     except (ValueError, FileNotFoundError, PermissionError) as error:
         if not isinstance(error, ValueError) or type(error) is ValueError:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {scrub(str(error))}", file=sys.stderr)
             raise SystemExit(2) from None
         raise
 
@@ -85,8 +85,8 @@ def _source(target: str | None, command: str) -> Path:
 
 def _value(key: str, text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return config.read_yaml(text)
+    except ValueError as error:
         raise ValueError(f"--{key.removeprefix('key:')}: {text!r} is not a YAML value ({error}).") from None
 
 

@@ -6,19 +6,25 @@ file and the key.
 """
 
 import json
+from collections import Counter
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Discriminator, Field, Tag, ValidationError
+from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError
 
 from curate.config import CurateConfig, Files
 from eval.config import EvalConfig
 from mix.config import MixConfig
+from pipelines.secrets import refuse, scrub
 from pipelines.section import Section
 from tokenization.config import TokenizerConfig
 from train.config import TrainConfig
 from train.keys.pilot import PilotConfig
+
+MOST_NODES = 100_000
+"""Values of a pipeline file, those of aliases counted each time: ten lines can ask for 10^9."""
 
 Entry = Annotated[
     Annotated[str, Tag("glob")] | Annotated[Files, Tag("files")],
@@ -54,6 +60,12 @@ class Pipeline(Section):
     train: TrainConfig = TrainConfig()
     pilot: PilotConfig = PilotConfig()
     eval: EvalConfig = EvalConfig()
+    _imports: bool = PrivateAttr(False)
+
+    @property
+    def allows_imports(self) -> bool:
+        """Whether classes of packages other than datatrove and this project may be run; no key of a file sets it."""
+        return self._imports
 
     @property
     def folder(self) -> Path:
@@ -61,31 +73,35 @@ class Pipeline(Section):
         return Path(self.output or f"runs/{self.name}")
 
 
-def load(path: str | Path, overrides: dict[str, Any] | None = None) -> Pipeline:
+def load(path: str | Path, overrides: dict[str, Any] | None = None, allow_imports: bool = False) -> Pipeline:
     """Read a pipeline file and apply `overrides` (dotted key -> value).
 
-    Raises ValueError naming file, key, what was found and what is allowed.
+    `allow_imports` lets it name classes of any package (curate.curation runs them); else those of datatrove and this
+    project. Raises ValueError naming file, key, what was found and what is allowed.
     """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ValueError(f"{path}: there is no such pipeline file. Name one, e.g. pipelines/clinical.yaml.") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read as a pipeline file ({error}).") from None
     try:
-        values = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+        values = read_yaml(text)
+    except ValueError as error:
         raise ValueError(f"{path}: is not valid YAML, so no key of it can be used: {error}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path}: holds {type(values).__name__}, not keys and values. Start with `name: ...`.")
     for key, value in (overrides or {}).items():
         _put(values, key, value)
-    return parse(values, path)
+    pipeline = parse(values, path)
+    pipeline._imports = allow_imports
+    return pipeline
 
 
 def parse(values: dict[str, Any], path: Path) -> Pipeline:
-    """Check `values` as read from `path`. Raises ValueError naming file and key."""
+    """Check `values` as read from `path`. Raises ValueError naming file and key, also for a secret in them."""
+    refuse(values, str(path))
     try:
         return Pipeline.model_validate(values)
     except ValidationError as error:
@@ -93,21 +109,51 @@ def parse(values: dict[str, Any], path: Path) -> Pipeline:
 
 
 def save(pipeline: Pipeline, path: Path) -> None:
-    """Write the resolved pipeline as YAML, every key with its value."""
+    """Write the resolved pipeline as YAML, every key with its value. Raises ValueError where it holds a secret."""
     from curate.files import write_text
 
-    write_text(path, yaml.safe_dump(pipeline.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    values = pipeline.model_dump(mode="json")
+    refuse(values, str(path))
+    write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+def read_yaml(text: str) -> Any:
+    """Plain values of a YAML text; no tag of it makes an object. Raises ValueError for everything else."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # not all that its numbers and dates raise is YAML's
+        raise ValueError(scrub(str(error))) from None
+    except RecursionError:
+        raise ValueError("its values are nested too deeply") from None
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loading that refuses a key given twice and reads 1e-3 as a number."""
+    """Safe loading that refuses a key given twice, and a text that grows without end by its aliases."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        root = super().get_single_node()
+        if root is not None and _size(root, {}) > MOST_NODES:
+            raise yaml.composer.ComposerError(None, None, f"its aliases make more than {MOST_NODES:,} values of it")
+        return root
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
+        plain = [key for key in keys if isinstance(key, Hashable)]
+        if twice := [key for key, count in Counter(plain).items() if count > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]!r} is given twice", node.start_mark)
         return super().construct_mapping(node, deep)
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """Values in a node, those of aliases counted each time. Raises ComposerError for one that holds itself."""
+    if id(node) not in known:
+        known[id(node)] = -1
+        inner = node.value if isinstance(node, yaml.CollectionNode) else []
+        pairs = inner if isinstance(node, yaml.MappingNode) else [(one,) for one in inner]
+        known[id(node)] = 1 + sum(_size(one, known) for pair in pairs for one in pair)
+    if known[id(node)] < 0:
+        raise yaml.composer.ComposerError(None, None, "an alias holds itself", node.start_mark)
+    return known[id(node)]
 
 
 def _put(values: dict[str, Any], dotted: str, value: Any) -> None:

@@ -47,11 +47,10 @@ def resize(
     Raises ValueError where model and tokenizer do not belong together, the model is not kept as safetensors, or `focus`
     has no text.
     """
-    from curate.files import read_json
-    from tokenization.folder import written_whole
+    from tokenization.folder import read_extension, written_whole
 
     model, tokenizer = Path(model_dir), Path(tokenizer_dir)
-    extension = read_json(tokenizer / "extension.json")
+    extension = read_extension(tokenizer)
     config = _config(model)
     _check_base(model, tokenizer, config, extension)
     before, parents = config["vocab_size"], _parents(tokenizer, extension)
@@ -144,10 +143,10 @@ def _check_base(model: Path, tokenizer: Path, config: Mapping[str, Any], extensi
 
 
 def _weight_files(model: Path) -> list[str]:
-    from curate.files import read_json
+    from tokenization.folder import weight_files
 
     if (model / INDEX).is_file():
-        files = sorted(set(read_json(model / INDEX)["weight_map"].values()))
+        files = weight_files(model / INDEX)
     elif (model / "model.safetensors").is_file():
         files = ["model.safetensors"]
     else:

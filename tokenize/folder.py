@@ -5,6 +5,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from curate.files import is_plain, read_object
 
 COMPANIONS = ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json")
 """Files beside tokenizer.json that stay true when tokens are added. Others (vocab.json, merges.txt, tokenizer.model)
@@ -32,6 +35,30 @@ def find(model: str, weights: bool = False) -> Path:
             f"network: run `hf download {model} --include '*.json' '*.safetensors' --local-dir FOLDER` where there is "
             "one, copy FOLDER here and set model: FOLDER."
         ) from None
+
+
+def read_extension(tokenizer: Path) -> dict[str, Any]:
+    """extension.json of a tokenizer's folder. Raises ValueError where it is missing or damaged."""
+    path = tokenizer / "extension.json"
+    found = read_object(path, base_vocab=int, new_tokens=list)
+    for new in found["new_tokens"]:
+        if not (isinstance(new, dict) and isinstance(new.get("id"), int) and isinstance(new.get("parents"), list)):
+            raise ValueError(f"{path}: new_tokens: {new!r} has no id and parents. Extend the tokenizer again.")
+        if not all(isinstance(one, int) for one in new["parents"]):
+            raise ValueError(f"{path}: new_tokens: the parents of {new['id']} are no ids. Extend the tokenizer again.")
+    return found
+
+
+def weight_files(index: Path) -> list[str]:
+    """Names of the files that a model.safetensors.index.json lists, sorted.
+
+    Raises ValueError where it is damaged, or names a file elsewhere than beside it.
+    """
+    listed = read_object(index, weight_map=dict)["weight_map"].values()
+    for name in listed:
+        if not (is_plain(name) and name.endswith(".safetensors")):
+            raise ValueError(f"{index}: names {name!r}, which is no safetensors file beside it. Fetch the model again.")
+    return sorted(set(listed))
 
 
 def copy_companions(source: Path, target: Path) -> None:

@@ -100,7 +100,7 @@ def read_header(file: BinaryIO, path: Path) -> tuple[dict[str, Any], int]:
             raise ValueError(f"its header would be {length:,} bytes long")
         header = json.loads(file.read(length))
         problem = _misfit(header, size - 8 - length)
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problem = f"its header cannot be read: {error}"
     if problem:
         raise ValueError(

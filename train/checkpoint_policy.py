@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate.files import identity
+from pipelines.secrets import scrub
 from train import checksums
 from train.checksums import COMPLETE
 
@@ -172,7 +173,7 @@ class Keeper:
             try:
                 self._archive.move(folder)
             except Exception as error:  # each file system of fsspec has errors of its own
-                self._tell(step, f"{type(error).__name__}: {error}")
+                self._tell(step, scrub(f"{type(error).__name__}: {error}"))
 
     def _tell(self, step: int, reason: str) -> None:
         if (step, reason) in self._told:

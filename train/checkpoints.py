@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch.distributed as dist
 
 import train.platform  # noqa: F401  (before torchtitan)
-from train import checksums
+from train import checksums, read_checkpoint
 from train.checkpoint_policy import Keep, Keeper
 from train.checksums import COMPLETE
 from train.extension import Extension
@@ -28,6 +28,7 @@ from train.records import Records
 
 # isort: split
 from torchtitan.components.checkpointer import CheckpointManager
+from torchtitan.components.checkpointer.dcp import MODEL
 
 
 def async_mode(wanted: bool) -> Literal["disabled", "async"]:
@@ -122,6 +123,15 @@ class Checkpoints(CheckpointManager):
             self._tell_unfinished(step)
         self.discard_after(step)
         return step
+
+    def dcp_load(self, state_dict: dict[str, Any], checkpoint_id: str, from_hf: bool, from_quantized: bool) -> None:
+        """As torchtitan's, but nothing in a checkpoint is run (train/read_checkpoint.py)."""
+        if from_hf:
+            super().dcp_load(state_dict, checkpoint_id, from_hf, from_quantized)
+            return
+        read_checkpoint.load(state_dict, Path(checkpoint_id))
+        if MODEL in self.states:
+            self.states[MODEL].load_state_dict(state_dict)
 
     def _save(self, curr_step: int, last_step: bool = False) -> bool:
         if curr_step == self._saved or not self._should_save(curr_step, last_step):

@@ -71,6 +71,11 @@ def read(folder: Path) -> dict[str, Any]:
     found = read_json(folder / COMPLETE)
     if not isinstance(found, dict) or found.pop("identity", None) != identity(found):
         raise ValueError(f"{folder / COMPLETE}: is damaged (it has other values than were written).")
+    if not (found.keys() >= {"eval", "files"} and isinstance(found["files"], dict)):
+        raise ValueError(f"{folder / COMPLETE}: is damaged (it does not say which files there are).")
+    for name in found["files"]:
+        if name != Path(name).name:
+            raise ValueError(f"{folder / COMPLETE}: {name!r} lies outside of the folder.")
     return found
 
 

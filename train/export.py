@@ -16,12 +16,12 @@ A layer is read at a time, so the memory taken is that of one file written (5 GB
 import argparse
 import json
 import shutil
-import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curate.files import read_json, write_json
+from curate.files import read_object, write_json
 from pipelines import cli
 from pipelines.config import Pipeline
 
@@ -93,7 +93,7 @@ def trained(pipeline: Pipeline) -> "Settings":
             f"{path}: is not there, so there is no training run {pipeline.train.run!r} to export. {there}; name one "
             "with --train.run."
         )
-    made_with = read_json(path)
+    made_with = read_object(path, **{"model": str, "tokenizer.json": str})
     train = {key.removeprefix("train."): value for key, value in made_with.items() if key.startswith("train.")}
     other = sorted(train.keys() ^ type(pipeline.train).model_fields.keys())
     if other:
@@ -234,28 +234,35 @@ def _checkpoint_adapter(settings: "Settings") -> Any:
 def _groups(source: Path, tied: bool) -> Iterator[dict[str, "torch.Tensor"]]:
     """The weights of a checkpoint, a layer (or what is outside of layers) at a time."""
     import torch
-    import torch.distributed.checkpoint as dcp
+
+    from train import read_checkpoint
 
     groups: dict[str, dict[str, Any]] = {}
-    for name, about in dcp.FileSystemReader(source).read_metadata().state_dict_metadata.items():
+    with _still_there(source):
+        metadata = read_checkpoint.Reader(source).read_metadata()
+    for name, about in metadata.state_dict_metadata.items():
         part, _, rest = name.partition(".")
         if part in ("tok_embeddings", "layers", "norm", "lm_head") and not (tied and part == "lm_head"):
             groups.setdefault(f"{part}.{rest.split('.')[0]}" if part == "layers" else part, {})[name] = about
     for sizes in groups.values():
         group = {name: torch.empty(about.size, dtype=about.properties.dtype) for name, about in sizes.items()}
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-                dcp.load(group, checkpoint_id=source, no_dist=True)
-        except (FileNotFoundError, dcp.CheckpointException) as error:
-            causes = [cause for cause, _ in getattr(error, "failures", {}).values()] or [error]
-            if not isinstance(causes[0], FileNotFoundError):
-                raise
-            raise ValueError(
-                f"{source}: was removed while it was read, because the run has written newer checkpoints. Export a "
-                "newer step, or raise train.keep_checkpoints."
-            ) from None
+        with _still_there(source):
+            read_checkpoint.load(group, source, no_dist=True)
         yield group
+
+
+@contextmanager
+def _still_there(source: Path) -> Iterator[None]:
+    """Says of a file that is missing that the run has removed it."""
+    try:
+        yield
+    except (FileNotFoundError, ValueError) as error:
+        if not isinstance(error.__cause__ or error, FileNotFoundError):
+            raise
+        raise ValueError(
+            f"{source}: was removed while it was read, because the run has written newer checkpoints. Export a "
+            "newer step, or raise train.keep_checkpoints."
+        ) from None
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ import train.platform  # noqa: F401  (before torchtitan)
 from curate.files import read_json, write_json
 from mix.loader import Batch, Loader
 from mix.plan import Plan
+from train import read_checkpoint
 from train.groups import local, parameters
 
 # isort: split
@@ -126,8 +127,8 @@ def load(trainer: "ContinuedTrainer", folder: Path, identity: str) -> Tensors | 
         return None
     fisher = {name: torch.zeros_like(one.detach()) for name, one in parameters(trainer.model_parts)}
     try:
-        dcp.load(fisher, checkpoint_id=str(folder))
-    except (dcp.CheckpointException, OSError, RuntimeError, ValueError) as error:
+        read_checkpoint.load(fisher, folder)
+    except (OSError, RuntimeError, ValueError) as error:
         raise ValueError(
             f"{folder}: the Fisher information of the base cannot be read ({str(error).splitlines()[0]}). Delete the "
             "folder: it is estimated again."

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from curate.files import read_json, write_json
 from mix.journal import ROLL_BACK
+from pipelines.secrets import scrub
 from train import records
 from train.extension import Extension
 
@@ -104,7 +105,7 @@ class Logger(Extension):
         except Exception as error:  # a network's failure must not end a run
             self._is_open = False
             told = f"train.loggers: {self.name} failed ({error}) and is left out from here on; metrics.jsonl goes on."
-            print(told, file=sys.stderr, flush=True)
+            print(scrub(told), file=sys.stderr, flush=True)
 
     def _named(self, attempt: int) -> str:
         return f"{self._title} after roll-back {attempt}" if attempt else self._title

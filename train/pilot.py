@@ -159,7 +159,7 @@ def _check(arm: "Settings", steps: int, processes: int) -> None:
     begun = arm.folder / "config.json"
     if begun.exists():
         trained = (arm.folder / "ended").exists() or settings.newest_step(arm.folder)
-        changes = settings.differences(settings.read_json(begun), arm) if trained else ""
+        changes = settings.differences(settings.read_object(begun), arm) if trained else ""
         stop = _stop(arm.folder)
         if stop and stop["bound"] != arm.pipeline.pilot.bound:
             changes = f"pilot.bound was {stop['bound']:g}, is {arm.pipeline.pilot.bound:g}"

@@ -197,13 +197,10 @@ def _domain_share(mix: MixConfig, steps: int) -> float:
 
 def _kept_bytes(pipeline: Pipeline) -> int | None:
     """Bytes of domain text that curation kept; None before it."""
-    from curate.files import read_json
+    from curate.read_manifest import read_manifest
 
     path = pipeline.folder / "manifest.json"
-    if not path.exists():
-        return None
-    kept = read_json(path).get("kept")
-    return kept["domain"]["bytes"] if kept else None
+    return read_manifest(path).get("kept", {}).get("domain", {}).get("bytes") if path.exists() else None
 
 
 def _flops(a: Architecture, work: Work, tokens: float) -> dict[str, Any]:

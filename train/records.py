@@ -9,9 +9,10 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from curate.files import write_text
+from mix import journal
 
 TIMING = ("tokens_per_second", "mfu", "data_wait_share", "memory_gib")
 """Fields of metrics.jsonl that differ from run to run: see ContinuedTrainer._figures."""
@@ -30,11 +31,6 @@ class Records:
     def __init__(self, folder: Path):
         self._metrics, self.journal = folder / "metrics.jsonl", folder / "journal.jsonl"
         self._apart = folder / "metrics.rolled_back.jsonl"
-
-    def mend(self) -> None:
-        """Drop a last line of the journal that was cut off, so that the next event has a line of its own."""
-        if self.journal.exists():
-            _write(self.journal, read(self.journal))
 
     def discard(self) -> None:
         """Forget all, for a run that begins anew with other settings."""
@@ -74,19 +70,9 @@ class Records:
 def read(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics.jsonl or journal.jsonl; a last line that was cut off is left out.
 
-    Raises ValueError naming the line where another one is damaged: a decision may be lost with it.
+    Raises ValueError where the file is missing, or another line is damaged.
     """
-    lines, found = path.read_bytes().split(b"\n"), []
-    for number, line in enumerate(lines, 1):
-        try:
-            found.append(json.loads(line))
-        except ValueError as error:
-            if number < len(lines):
-                raise ValueError(
-                    f"{path}: line {number} is damaged ({error}), so it is not known what it said. Copy the file back "
-                    "from where it is whole, or start again under another --train.run."
-                ) from None
-    return found
+    return journal.read_lines(path)
 
 
 def _write(path: Path, lines: list[dict[str, Any]]) -> None:
@@ -100,8 +86,19 @@ def _finite(value: Any) -> Any:
 
 
 def _append(path: Path, values: dict[str, Any], sync: bool = False) -> None:
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(values, allow_nan=False) + "\n")
+    line = json.dumps(values, allow_nan=False) + "\n"
+    with open(path, "ab+") as file:
+        _drop_cut_line(file)
+        file.write(line.encode())
         if sync:
             file.flush()
             os.fsync(file.fileno())
+
+
+def _drop_cut_line(file: BinaryIO) -> None:
+    """Cut off a last line without its end, which a kill left: the next one would be joined to it."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(end - 1, 0))
+    if file.read(1) not in (b"", b"\n"):
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.files import file_identity, identity, read_json, write_json
+from curate.files import file_identity, identity, read_object, write_json
 from eval import controller
 from mix.plan import Plan, read_plan
 from pipelines.config import Pipeline
 from tokenization.encode import tokenizer_identity
-from tokenization.folder import find
+from tokenization.folder import find, read_extension, weight_files
 from train import architecture, checkpoint_policy, checksums
 from train.architecture import Architecture
 from train.keys import health
@@ -64,9 +64,13 @@ class Settings:
         """Ids of the tokens that the base's tokenizer lacks; empty where the model begins with random weights."""
         if not self.new_tokens or self.pipeline.train.init == "scratch":
             return range(0)
-        ids = [new["id"] for new in read_json(self.tokenizer / "extension.json")["new_tokens"]]
+        ids = [new["id"] for new in read_extension(self.tokenizer)["new_tokens"]]
         rows = range(min(ids), max(ids) + 1)
-        assert sorted(ids) == list(rows), "new tokens follow each other"
+        if sorted(ids) != list(rows):
+            raise ValueError(
+                f"{self.tokenizer / 'extension.json'}: new_tokens: their ids do not follow each other, so it is not "
+                "known which rows are new. Extend the tokenizer again."
+            )
         return rows
 
     @property
@@ -105,7 +109,7 @@ def resolve(pipeline: Pipeline) -> Settings:
             "tokenizer.train: makes a tokenizer of its own, but train.init is base, whose embedding rows belong to "
             "another tokenizer's tokens. Set train.init: scratch, or tokenizer.train: 0."
         )
-    new_tokens = 0 if own_tokenizer else len(read_json(tokenizer / "extension.json")["new_tokens"])
+    new_tokens = 0 if own_tokenizer else len(read_extension(tokenizer)["new_tokens"])
     if own_tokenizer or (scratch and new_tokens):
         shape = architecture.read(base, vocab=size)
     elif size > shape.vocab and not new_tokens:
@@ -137,7 +141,7 @@ def _check_weights(folder: Path) -> None:
             "safetensors, or set train.init: scratch for random weights."
         )
     index = folder / "model.safetensors.index.json"
-    named = set(read_json(index)["weight_map"].values()) if index.exists() else set()
+    named = weight_files(index) if index.exists() else []
     missing = sorted(name for name in named if not (folder / name).exists())
     if missing:
         raise ValueError(
@@ -168,14 +172,13 @@ def remember(settings: Settings) -> None:
     path, records = settings.folder / "config.json", Records(settings.folder)
     made_with = _made_with(settings)
     nothing_saved = not newest_step(settings.folder) and not (settings.folder / EXPORT).is_dir()
-    if nothing_saved and (not path.exists() or differences(read_json(path), settings)):
+    if nothing_saved and (not path.exists() or differences(read_object(path), settings)):
         shutil.rmtree(settings.initial, ignore_errors=True)
         records.discard()  # decisions of other settings would be made again
-    records.mend()
     if nothing_saved:
         write_json(path, made_with)
         return
-    before = read_json(path)
+    before = read_object(path)
     changes = differences(before, settings)
     if changes:
         raise ValueError(

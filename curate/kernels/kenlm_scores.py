@@ -52,8 +52,12 @@ def read_tables(path: Path) -> Tables | None:
     fixed = np.frombuffer(head, _FIXED, 1, _SANITY.itemsize)[0]
     if fixed["type"] != _PROBING or fixed["version"] != 0:
         return None
-    order = int(fixed["order"])
+    order, multiplier = int(fixed["order"]), float(fixed["multiplier"])
+    if not (2 <= order <= len(head[_SANITY.itemsize + _FIXED.itemsize :]) // 8 and 1 <= multiplier < 100):
+        return None
     counts = np.frombuffer(head, "<u8", order, _SANITY.itemsize + _FIXED.itemsize)
+    if counts.max() >= 1 << 40:
+        return None
     buckets = [_slots(counts[0], fixed["multiplier"]), counts[0] + np.uint64(1)]
     buckets += [_slots(count, fixed["multiplier"]) for count in counts[1:]]
     widths = [3, 2, *[4] * (order - 2), 3]  # of a slot, in uint32: the last order has no back-off weights
@@ -130,7 +134,7 @@ def _murmur(data, begin, end):  # type: ignore[no-untyped-def]
 def _find(model, start, slots, width, slot, key):  # type: ignore[no-untyped-def]
     """Where in `model` the value of `key` lies, -1 if it is not there; `slot` is where probing begins."""
     low, high = np.uint32(key & np.uint64(0xFFFFFFFF)), np.uint32(key >> np.uint64(32))
-    while True:
+    for _ in range(slots):  # a damaged table may have no free slot
         at = start + slot * width
         if model[at] == low and model[at + 1] == high:
             return at + 2
@@ -139,13 +143,16 @@ def _find(model, start, slots, width, slot, key):  # type: ignore[no-untyped-def
         slot += 1
         if slot == slots:
             slot = 0
+    return -1
 
 
 @njit(cache=True, nogil=True)
-def _word(model, start, slots, hashed):  # type: ignore[no-untyped-def]
-    """A word's number; 0 is the unknown word."""
-    at = _find(model, start, np.int64(slots), 3, np.int64(hashed % slots), hashed)
-    return np.int64(model[at]) if at >= 0 else 0
+def _word(model, starts, buckets, hashed):  # type: ignore[no-untyped-def]
+    """A word's number; 0 is the unknown word, which a word with a number that no word has is taken for."""
+    slots = buckets[0]
+    at = _find(model, starts[0], np.int64(slots), 3, np.int64(hashed % slots), hashed)
+    number = np.int64(model[at]) if at >= 0 else np.int64(0)
+    return number if number < np.int64(buckets[1]) else np.int64(0)
 
 
 @njit(cache=True, nogil=True)
@@ -194,8 +201,8 @@ def _score(data, offsets, model, starts, buckets, segment, log10, words, worst, 
     matched, nodes = np.empty(room, np.int64), np.empty(room, np.uint64)
     recent = np.empty(segment, np.float64)
     mark = np.array([60, 115, 62, 60, 47, 115, 62], np.uint8)  # <s></s>
-    start_id = _word(model, starts[0], buckets[0], _murmur(mark, 0, 3))
-    end_id = _word(model, starts[0], buckets[0], _murmur(mark, 3, 7))
+    start_id = _word(model, starts, buckets, _murmur(mark, 0, 3))
+    end_id = _word(model, starts, buckets, _murmur(mark, 3, 7))
     for row in range(offsets.shape[0] - 1):
         at, stop = offsets[row], offsets[row + 1]
         ended = at == stop
@@ -210,7 +217,7 @@ def _score(data, offsets, model, starts, buckets, segment, log10, words, worst, 
                 if begin > stop:
                     ids[count], ended = end_id, True
                 else:
-                    ids[count] = _word(model, starts[0], buckets[0], _murmur(data, begin, at))
+                    ids[count] = _word(model, starts, buckets, _murmur(data, begin, at))
                 at += 1
                 count += 1
             _look_up(model, floats, starts, buckets, ids, count, probability, backoff, matched, nodes, slots, active)

@@ -76,10 +76,38 @@ class Model:
         return labels, scores
 
 
+MOST_BUCKETS = 1 << 26
+"""Of pieces; fastText's default is 2,000,000."""
+
+
 @cache
 def read_model(path: str) -> Model | None:
-    """Read a fastText model; None where it is of another kind than the language models."""
-    data = Path(path).read_bytes()
+    """Read a fastText model; None where it is of another kind than the language models.
+
+    Raises ValueError where it is damaged, so that a kernel would read past the end of an array.
+    """
+    try:
+        model = _read_model(Path(path).read_bytes())
+    except (ValueError, IndexError, OverflowError, MemoryError) as error:
+        raise ValueError(f"{path}: is no whole fastText model ({error}). Fetch it again.") from None
+    if model and (problem := _misfit(model)):
+        raise ValueError(f"{path}: is no whole fastText model ({problem}). Fetch it again.")
+    return model
+
+
+def _misfit(model: Model) -> str:
+    labels, (rows, dim) = len(model.labels), model.rows.shape
+    if labels < 2 or model.nodes.shape[0] < labels - 1 or model.nodes.shape[1] != dim:
+        return f"{labels} labels, of which {len(model.nodes)} nodes decide"
+    known = len(model.words[2]) - 1
+    if known > rows or model.pieces.max(initial=-1) >= rows or (model.lengths[1] > 0 and not len(model.pieces)):
+        return f"{rows} vectors are too few for {known} words and their pieces"
+    if not (0 <= model.lengths[0] <= 100 and 0 <= model.lengths[1] <= 100):
+        return f"pieces of {model.lengths[0]} to {model.lengths[1]} letters"
+    return ""
+
+
+def _read_model(data: bytes) -> Model | None:
     if len(data) < ARGUMENTS.itemsize + SIZES.itemsize:
         return None
     arguments = np.frombuffer(data, ARGUMENTS, 1)[0]
@@ -96,6 +124,8 @@ def read_model(path: str) -> Model | None:
         file.take("i1")
     count = int(sizes["words"])
     bucket = int(arguments["bucket"])
+    if bucket > MOST_BUCKETS:
+        raise ValueError(f"{bucket:,} buckets")
     if sizes["pruned"] >= 0:
         pieces = np.full(bucket, -1, np.int32)
         pairs = file.take("<i4", 2 * int(sizes["pruned"])).reshape(-1, 2)

@@ -15,8 +15,12 @@ import polars as pl
 import pyarrow as pa
 from numba import njit
 
+from curate.arrays import damaged, is_power_of_two, read_arrays
 from curate.files import aside
 from curate.kernels.words import string_buffers
+
+MOST_WORDS = 100
+"""Of an n-gram in a file that is taken for whole."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,19 @@ class LinearText:
     def save(self, path: Path) -> None:
         """Write the weights, whole or not at all."""
         with aside(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, keys=self.keys, weights=self.weights, buckets=self.buckets, ngrams=self.ngrams)
+            np.savez(file, keys=self.keys, weights=self.weights, buckets=self.buckets, ngrams=[self.ngrams])
 
     @staticmethod
     @functools.lru_cache(maxsize=4)
     def load(path: Path) -> "LinearText":
         """Read what `save` wrote, once a process."""
-        with np.load(path) as saved:
-            return LinearText(saved["keys"], saved["weights"], saved["buckets"], int(saved["ngrams"]))
+        kinds = {"keys": "uint64", "weights": "float32", "buckets": "float32", "ngrams": "int64"}
+        keys, weights, buckets, ngrams = read_arrays(path, kinds).values()
+        if len(weights) != len(keys) or not is_power_of_two(len(keys)) or keys.all():
+            raise damaged(path, "its table of words is none")
+        if not len(buckets) or len(ngrams) != 1 or not 1 <= ngrams[0] <= MOST_WORDS:
+            raise damaged(path, "its n-grams have no weights")
+        return LinearText(keys, weights, buckets, int(ngrams[0]))
 
     def probabilities(self, texts: pl.Series | pa.Array) -> np.ndarray:
         """Probability of the first label for each text, float64; NaN for a text without any known word or n-gram."""

@@ -55,7 +55,7 @@ def test_other_arguments_read_again(root: Path, tmp_path: Path) -> None:
     ("entry", "words"),
     [
         (CSV | {"reader": "datatrove.pipeline.readers.HuggingFaceDatasetReader"}, "is not a reader of files"),
-        (CSV | {"reader": "csv.reader"}, "is not a reader of files"),
+        (CSV | {"reader": "csv.reader"}, "csv.reader is of neither datatrove nor this project"),
         ("tables/*.csv", "no known format"),
         (CSV | {"key": 1}, "domain"),
     ],

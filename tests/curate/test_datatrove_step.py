@@ -56,7 +56,7 @@ def test_a_formatters_change_is_recorded(root: Path, tmp_path: Path) -> None:
         ("datatrove.pipeline.filters.NoSuchFilter", "cannot be loaded"),
         ("datatrove.pipeline.readers.JsonlReader", "is not a filter or formatter of datatrove"),
         ({FILTER: {"regex": "x"}}, "cannot be made from the keys given"),
-        ("subprocess.run", "there is no stage 'subprocess.run'"),
+        ("subprocess.run", "subprocess.run is of neither datatrove nor this project"),
     ],
 )
 def test_what_cannot_stand_there_is_refused(root: Path, tmp_path: Path, entry: object, words: str) -> None:

@@ -14,8 +14,9 @@ import pytest
 from curate.files import write_json
 from mix import trace
 from mix.build import build
+from mix.journal import read_lines
 from mix.loader import Loader
-from mix.spikes import FEWEST, read_lines, spikes
+from mix.spikes import FEWEST, spikes
 from pipelines import config
 from tokenization.encode import Encoder, load
 
@@ -177,7 +178,7 @@ def test_a_line_cut_off_by_a_kill_is_left_out_and_a_damaged_one_refused(tmp_path
     path.write_text('{"step": 1}\n{"step": 2}\n{"st')
     assert read_lines(path) == [{"step": 1}, {"step": 2}]
     path.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
-    with pytest.raises(ValueError, match=r"metrics.jsonl: is damaged"):
+    with pytest.raises(ValueError, match=r"metrics.jsonl: line 2 is damaged"):
         read_lines(path)
 
 

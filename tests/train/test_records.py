@@ -33,7 +33,6 @@ def test_rewinding_before_anything_was_written_does_nothing(tmp_path: Path) -> N
 def test_an_event_after_a_cut_line_is_not_lost_with_it(tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").write_text('{"event": "start", "step": 0}\n{"event": "learning_rate", "st')
     written = records.Records(tmp_path)
-    written.mend()
     written.event("thresholds", 5)
     assert [line["event"] for line in records.read(tmp_path / "journal.jsonl")] == ["start", "thresholds"]
 

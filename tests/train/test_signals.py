@@ -27,17 +27,17 @@ def test_a_signal_is_noted_once_and_handled_as_before_afterwards(monkeypatch: py
 
 
 def test_slurms_signal_to_one_of_two_processes_ends_both_at_the_same_step(run: Path) -> None:
-    start = {"keys": ["--train.run", "warned", *KEYS], "processes": 2}
+    start = {"keys": ["--train.run", "signalled", *KEYS], "processes": 2}
     warned, whole, other = starts(
         run,
         start | {"signal_at": 7, "signal": int(signal.SIGUSR1)},
         start,
-        start | {"keys": ["--train.run", "unwarned", *KEYS]},
+        start | {"keys": ["--train.run", "unsignalled", *KEYS]},
     )
     assert warned["status"] == [0, 0], warned["output"]
     assert "saved after SIGUSR1" in warned["output"]
     assert "exported" not in warned["output"] and "exported" in whole["output"], whole["output"]
-    folder = run / "train" / "warned"
+    folder = run / "train" / "signalled"
     assert [(event["event"], event["step"]) for event in events(folder)] == [
         ("start", 0),
         ("signal", 7),
@@ -45,8 +45,8 @@ def test_slurms_signal_to_one_of_two_processes_ends_both_at_the_same_step(run: P
         ("finish", 24),
     ]
     assert other["status"] == [0, 0]
-    assert metrics(folder) == metrics(run / "train" / "unwarned")
-    assert weights(folder) == weights(run / "train" / "unwarned")
+    assert metrics(folder) == metrics(run / "train" / "unsignalled")
+    assert weights(folder) == weights(run / "train" / "unsignalled")
 
 
 def test_sigterm_to_torchrun_is_passed_on_and_the_state_saved(run: Path) -> None:

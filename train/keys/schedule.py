@@ -75,7 +75,7 @@ class ScheduleKeys(Section):
                 "would never come down. Lower train.warmup_steps."
             )
         left = steps - max(1, self.warmup_steps)
-        needed = {"wsd": decay, "infinite": decay + cooldown, "cosine_restarts": self.cycles}.get(self.schedule, 0)
+        needed = {"wsd": decay, "infinite": decay + cooldown, "cosine_restarts": 2 * self.cycles}.get(self.schedule, 0)
         if needed > left:
             keys = {"wsd": "decay_steps", "infinite": "cooldown_steps, train.decay_steps", "cosine_restarts": "cycles"}
             raise ValueError(

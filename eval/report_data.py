@@ -1,5 +1,6 @@
 """What a run has left on disk, for the report: a part that is not there yet is None, a damaged one is an error."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def read(pipeline: Pipeline) -> Run:
             for path in sorted([*training.glob("*/export.json"), *training.glob("exports/*/export.json")])
         ],
         generations={
-            int(path.stem.removeprefix("step-")): _lines(path) for path in training.glob("generations/*.jsonl")
+            int(path.stem.removeprefix("step-")): _generations(path) for path in training.glob("generations/*.jsonl")
         },
         scores=scores if scores and scores.get("training_run") == pipeline.train.run else None,
         selection=_optional(folder / "eval" / f"selection-{pipeline.train.run}.json"),
@@ -127,6 +128,13 @@ def _optional(path: Path) -> Any:
 
 def _manifest(path: Path) -> Any:
     return read_manifest(path) if path.exists() else None
+
+
+def _generations(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise ValueError(f"{path}: is damaged ({error}), so its texts cannot be shown. Delete it.") from None
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -139,8 +139,9 @@ def test_a_model_with_subwords_is_asked_through_fasttext(tmp_path: Path) -> None
 
     rows = [f"__label__a {sentences(k, 5)}" for k in range(30)] + [f"__label__b {recipe(k, 5)}" for k in range(30)]
     (tmp_path / "t.txt").write_text("\n".join(rows) + "\n")
+    # fewer threads than 12 leave rows of fastText's matrix unset
     made = fasttext.train_supervised(
-        str(tmp_path / "t.txt"), minn=2, maxn=3, wordNgrams=2, epoch=30, lr=1.0, thread=1, verbose=0
+        str(tmp_path / "t.txt"), minn=2, maxn=3, wordNgrams=2, epoch=30, lr=1.0, thread=12, verbose=0
     )
     made.save_model(str(tmp_path / "m.bin"))
     assert linear(made, "__label__a") is None

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.files import write_json
-from mix.plan import Plan, Pool, Source, read_plan
+from mix.plan import Plan, Pool, ShardFile, Source, read_plan
 from mix.schedule import STAIRS, Change, Knot, Piece, Shares, expand, whole, within
 
 MANY = settings(max_examples=40, deadline=None)
@@ -20,9 +20,14 @@ FAR = 10**9
 """A step that no run reaches."""
 
 
+def made_source(pool: int, index: int, rows: int) -> Source:
+    files = (ShardFile(f"p{pool}/s{index}/00000.arrow", rows, "made"),)
+    return Source(f"s{index}", rows, rows * 60, rows, 0, files)
+
+
 def make_plan(knots: list[Knot], rows: list[list[int]], global_batch: int) -> Plan:
     pools = [
-        Pool(f"p{number}", share, tuple(Source(f"s{index}", size, size * 60, size, 0, ()) for index, size in line))
+        Pool(f"p{number}", share, tuple(made_source(number, index, size) for index, size in line))
         for number, (share, line) in enumerate(zip(knots[0].shares.pools, map(enumerate, rows), strict=True))
     ]
     return Plan(0, 64, "tokenizer", 400, tuple(pools), tuple(knots), global_batch)

@@ -82,6 +82,9 @@ class RandomTokens(BaseDataLoader):
                 self.rows += len(rows)
                 yield {"input": rows[:, :-1], "positions": self._positions, **self._pool}, rows[:, 1:]
 
+    def forget_changes(self) -> None:
+        """There is no plan to change."""
+
     def state_dict(self) -> dict[str, Any]:
         """Nothing to go on from."""
         return {}

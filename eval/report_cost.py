@@ -19,15 +19,24 @@ Row = tuple[str, str | Markup, str | Markup, str]
 def cost(run: Run) -> Markup:
     """What training took, beside what the pipeline asked for."""
     about = (
-        "Planned is what the pipeline's keys ask for; measured is what training wrote down. Time is that of the "
-        "steps, without evaluations, checkpoints and starts."
+        "Planned is what the pipeline's keys ask for, and what train.plan foresaw; measured is what training wrote "
+        "down. Time is that of the steps, without evaluations, checkpoints and starts."
     )
     title = "Cost against the plan"
     if not run.steps:
         return section("cost", title, about, missing("No training yet.", "torchrun -m train.launch"))
     body = table(("", "planned", "measured", "how it is counted"), _rows(run))
-    hint = '<p class="about"><code>python -m train.plan</code> prints what GPUs would take; it leaves no file.</p>'
-    return section("cost", title, about, body, html(hint))
+    return section("cost", title, about, body, _foreseen(run.plan))
+
+
+def _foreseen(plan: dict[str, Any] | None) -> Markup:
+    """What the planned figures are for."""
+    if plan is None:
+        return html('<p class="about">No plan of time and memory was made: <code>python -m train.plan</code>.</p>')
+    layout, gpu = plan["memory"]["layout"], plan["memory"]["gpu"]
+    told = f"Planned for {layout['gpus']:,} × {gpu['name']} ({layout['name']})"
+    told += f"; its speed: {plan['speed']['about']}." if plan["speed"] else "; its speed is not known."
+    return html('<p class="about">{}</p>', told)
 
 
 def _rows(run: Run) -> list[Row]:
@@ -51,10 +60,14 @@ def _rows(run: Run) -> list[Row]:
         rows.append(
             ("waiting for data", "", percent(statistics.mean(waits)), "mean share of a step's time, first rank")
         )
+    plan = run.plan or {}
     if memory := _measured(run, "memory_gib"):
-        rows.append(("memory", "", human_bytes(max(memory) * GIB), "most held by a process, or on its GPU"))
+        foreseen = human_bytes(plan["memory"]["per_gpu"]["total"]) if plan else ""
+        rows.append(("memory", foreseen, human_bytes(max(memory) * GIB), "most held by a process, or on its GPU"))
     if used := _measured(run, "mfu"):
-        rows.append(("utilisation (MFU)", "", percent(statistics.median(used)), "median, of bf16 peak"))
+        share = (plan.get("speed") or {}).get("utilisation")
+        foreseen = "" if share is None else percent(share)
+        rows.append(("utilisation (MFU)", foreseen, percent(statistics.median(used)), "median, of bf16 peak"))
     return rows
 
 
@@ -62,10 +75,21 @@ def _time(run: Run, speeds: list[float], tokens_a_step: float, parameters: int |
     """Speed, time, and what is left of an unfinished run."""
     speed = statistics.median(speeds)
     hours = sum(tokens_a_step / one for one in speeds) / 3600
+    plan = run.plan or {}
+    foreseen, spent = plan.get("speed"), plan.get("cost", {})
     rows: list[Row] = [
-        ("tokens per second", "", f"{speed:,.0f}", "median step, all processes together"),
-        ("time", "", _hours(hours), "sum of the steps"),
+        (
+            "tokens per second",
+            f"{foreseen['tokens_per_second']:,.0f}" if foreseen else "",
+            f"{speed:,.0f}",
+            "median step, all processes together",
+        ),
+        ("time", _hours(spent["hours"]) if foreseen else "", _hours(hours), "sum of the steps"),
     ]
+    if foreseen and spent["cost"] is not None:
+        asked, got = spent["cost"], hours * foreseen["devices"] * spent["price"]
+        about = f"time × the plan's {foreseen['devices']:,} devices × {spent['price']:g} an hour"
+        rows.append(("money", f"{asked:,.2f}", f"{got:,.2f}", about))
     if parameters:
         reached = _scientific(rule_of_thumb(parameters, speed))
         rows.append(("arithmetic, FLOP/s", "", reached, "6 × parameters × tokens per second"))
@@ -114,6 +138,8 @@ def provenance(run: Run) -> Markup:
         versions |= {library: found for library, found in stage["versions"].items() if library != "stage"}
         seconds = Figure(stage["seconds"], f"{stage['seconds']:.1f}")
         rows.append((stage["name"], html("<code>{}</code>", stage["identity"]), seconds))
+    for event in run.journal:
+        versions |= event.get("versions", {})
     versions |= run.scores["versions"] if run.scores else {}
     hashes = _hashes(run)
     parts = [html("<h3>Versions</h3>{}", pairs(versions)) if versions else EMPTY]

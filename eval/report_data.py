@@ -45,6 +45,8 @@ class Run:
     """export.json of the models written out, each with its folder."""
     generations: dict[int, list[dict[str, Any]]] = field(repr=False)
     """Step -> texts written after the prompts: track, prompt, text, repetition."""
+    plan: dict[str, Any] | None
+    """What train.plan wrote."""
     scores: dict[str, Any] | None
     """Of this training run: scores.json has those of one, and of another they would tell nothing."""
     selection: dict[str, Any] | None
@@ -94,6 +96,7 @@ def read(pipeline: Pipeline) -> Run:
         generations={
             int(path.stem.removeprefix("step-")): _generations(path) for path in training.glob("generations/*.jsonl")
         },
+        plan=_optional(folder / "plan.json"),
         scores=scores if scores and scores.get("training_run") == pipeline.train.run else None,
         selection=_optional(folder / "eval" / f"selection-{pipeline.train.run}.json"),
         pages=[(path, name) for path, name in PAGES.items() if (folder / path).is_file()],

@@ -9,6 +9,7 @@ from eval.report_html import EMPTY, bullets, html, join, number, pairs, words
 _TOLD = frozenset(
     ("event", "step", "by", "found", "documents", "evidence", "why", "reason", "to", "first_row", "then", "shares")
     + ("multiplier", "strength", "signal", "was", "now", "used", "after_roll_back")
+    + ("versions",)  # told under what the run was made with
 )
 """Fields that the sentences below tell; others are shown as they are."""
 _FIXED = {

@@ -5,7 +5,8 @@
     python -m train.plan runs/clinical --probe --measure              timed and measured on this machine
 
 Needs the base model's config.json, no weights; before mix.build the budget comes from the pipeline's keys. torch is
-loaded for --probe and --measure only.
+loaded for --probe and --measure only. Once there is a mixture, the plan is also written to plan.json in the run folder,
+and eval.report sets it beside what training took.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from curate.files import write_json
 from mix.config import MixConfig
 from pipelines import cli
 from pipelines.config import Pipeline
@@ -28,6 +30,8 @@ from train.memory import STATES, Layout, Work
 if TYPE_CHECKING:
     from mix.plan import Plan
 
+WRITTEN = "plan.json"
+"""File of the run folder."""
 BYTES_PER_TOKEN = 4.0
 """UTF-8 bytes of text per token, before anything is encoded: English under a vocabulary of 32k and more."""
 
@@ -49,6 +53,8 @@ def main(argv: list[str] | None = None) -> None:
     """The command."""
     pipeline, options = cli.parse("train.plan", __doc__ or "", "train", argv, _arguments)
     made = make(pipeline, options)
+    if (pipeline.folder / "mixture.json").exists():
+        write_json(pipeline.folder / WRITTEN, made)
     if options.json:
         json.dump(made, sys.stdout, indent=1)
         print()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -306,7 +307,8 @@ class ContinuedTrainer(Trainer):
         self.progress.begin(self.step)
         if self.first_rank:
             self.records.rewind(self.step)
-            self.records.event("resume" if self.step else "start", self.step)
+            versions = {name: version(name) for name in ("torch", "torchtitan", "transformers")}
+            self.records.event("resume" if self.step else "start", self.step, versions=versions)
         for extension in self.extensions:
             extension.begin(self)
         self.stand()

@@ -9,6 +9,7 @@ import pytest
 from curate.files import read_json, write_json
 from eval import report, report_events
 from eval.report_data import read
+from eval.report_html import human_bytes
 from eval.report_spikes import MOST, troubles
 from eval.report_tracks import limit, thresholds_at
 from eval.report_training import LOSS, NORM, RATE, training
@@ -16,7 +17,7 @@ from pipelines import config
 from tests.eval import report_run, small_run
 from tests.eval.report_run import STEPS
 from tests.eval.test_report import Page, page_of
-from train import architecture
+from train import architecture, plan
 
 
 @pytest.fixture
@@ -209,6 +210,19 @@ def test_cost_is_six_times_parameters_times_tokens(full_run: Path) -> None:
     assert f"{mantissa} × 10 {int(exponent)}" in told
     assert "tokens per second 2,048" in told and "time 32 seconds" in told and "time to the end 10 seconds" in told
     assert "12.5 %" in told and "1.72 GB" in told
+
+
+def test_the_plan_stands_beside_what_training_took(full_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "No plan of time and memory was made" in page_of(full_run)[0].words()
+    capsys.readouterr()
+    options = ("--gpus", "4", "--tokens-per-second", "4096", "--price", "3.6", "--tokens", "81920", "--json")
+    plan.main(["pipelines/smoke.yaml", "--output", "never/made", *options])
+    made = json.loads(capsys.readouterr().out)
+    write_json(full_run / "plan.json", made)
+    told = section(page_of(full_run)[0], "Cost against the plan", "Made with Equal")
+    memory = human_bytes(made["memory"]["per_gpu"]["total"])
+    assert "tokens per second 4,096 2,048" in told and f"memory {memory} 1.72 GB" in told
+    assert "money 0.08 0.13" in told and "Planned for 4 × h100" in told  # 4 GPUs x 20 and 31.5 seconds at 3.6 an hour
 
 
 def test_tasks_breaches_and_contamination_of_eval_run(whole_run: Path) -> None:

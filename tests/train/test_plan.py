@@ -324,6 +324,7 @@ def test_before_the_mixture_the_budget_comes_from_the_keys_and_after_it_from_the
     assert made["budget"]["tokens"] == 100 * 8 * 256 and made["budget"]["corpus"] is None
     plan.main([str(run_folder), "--json"])
     made = json.loads(capsys.readouterr().out)
+    assert json.loads((run_folder / "plan.json").read_text(encoding="utf-8")) == made
     assert made["budget"]["corpus_from"] == "mixture.json" and made["budget"]["corpus"] > 1000
     assert made["model"]["parameters"] == architecture.read(run_folder.parents[1] / "base").parameters
     assert made["memory"]["work"]["seq_len"] == small.SEQ_LEN

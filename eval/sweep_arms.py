@@ -12,6 +12,10 @@ from pipelines import config
 
 FULL, REFERENCE = "100/0", "80/20"
 """Arms that gain kept and rise avoided are counted from, and that a point in front must beat."""
+CONTROLLED = "95/5-controller"
+"""The arm that starts with too little replay and is not told the best ratio."""
+PROVOKED, RESCUED = "100/0-quadruple-lr", "100/0-quadruple-lr-controller"
+"""Forgetting provoked, and the same with the controller."""
 
 
 @dataclass(frozen=True)
@@ -35,55 +39,53 @@ class Arm:
 
 
 def replay(percent: int) -> dict[str, Any]:
-    """Keys of a fixed share of replay."""
-    return {"mix.schedule": [], "mix.replay": percent / 100, "mix.domain": (100 - percent) / 100}
+    """Keys of a fixed share of replay and nothing else, whatever the pipeline has."""
+    plain = {"train.ewc": 0.0, "train.l2_sp": 0.0, "train.lr_groups": {}, "train.lora_rank": 0}
+    return {"mix.schedule": [], "mix.replay": percent / 100, "mix.domain": (100 - percent) / 100} | plain
 
 
 def ramp(steps: int, first: int, last: int, begin: float = 0.0) -> dict[str, Any]:
     """Keys of replay going from `first` to `last` percent, linearly from the share `begin` of the steps on."""
     ends = ((round(begin * steps), first), (steps - 1, last))
-    return {"mix.schedule": [{"step": step, "domain": 1 - part / 100, "replay": part / 100} for step, part in ends]}
+    schedule = [{"step": step, "domain": 1 - part / 100, "replay": part / 100} for step, part in ends]
+    return replay(first) | {"mix.schedule": schedule}
 
 
 def arms(pipeline: config.Pipeline) -> list[Arm]:
     """All arms there are; the first ones are what the sweep runs by default (`DEFAULT`)."""
     steps, peak = pipeline.train.steps, pipeline.train.peak
-    double = {"train.peak_lr": 2 * peak}
+    double, quadruple = {"train.peak_lr": 2 * peak}, {"train.peak_lr": 4 * peak}
     lora = {"train.lora_rank": 16, "train.peak_lr": 3 * peak}
-    controller = {"eval.controller": "raise_replay", "eval.controller_cooldown": 0, "eval.every": max(1, steps // 12)}
+    watched = {"eval.controller_cooldown": 0, "eval.every": max(1, steps // 12)}
+    # EWC leaves the rows of new tokens alone: fast embeddings learn them while the rows the base knows are held.
+    held = {"train.ewc": 10.0, "train.lr_groups": {"embeddings": 5.0}}
     return [
         *(Arm(f"{100 - percent}/{percent}", replay(percent), plain=True) for percent in (0, 10, 20, 30, 50)),
         Arm("100/0-ewc", replay(0) | {"train.ewc": 1e3}),
         Arm("100/0-lora", replay(0) | lora),
-        Arm("95/5-controller", replay(5) | controller),
-        *(
-            Arm(f"{of}-averaged-{share}", of=of, share=share)
-            for of in (FULL, "90/10", REFERENCE)
-            for share in (0.8, 0.9)
-        ),
-        Arm("70/30-averaged-0.9", of="70/30", share=0.9),
-        Arm("80/20-half-lr", replay(20) | {"train.peak_lr": peak / 2}),
-        Arm("70/30-double-lr", replay(30) | double),
-        Arm("60/40-double-lr", replay(40) | double),
-        Arm("50/50-double-lr", replay(50) | double),
-        Arm("50/50-quadruple-lr", replay(50) | {"train.peak_lr": 4 * peak}),
-        Arm("50/50-double-lr-averaged-0.9", of="50/50-double-lr", share=0.9),
-        Arm("90/10-to-70/30", ramp(steps, 10, 30)),
-        Arm("100/0-then-50/50", ramp(steps, 0, 50, begin=0.5)),
-        Arm("100/0-ewc-1e4", replay(0) | {"train.ewc": 1e4}),
-        *(Arm(f"{100 - part}/{part}-ewc", replay(part) | {"train.ewc": 1e3}) for part in (10, 20, 30)),
-        *(Arm(f"80/20-ewc-{strength}", replay(20) | {"train.ewc": strength}) for strength in (3, 10, 30)),
-        *(
-            Arm(f"{100 - part}/{part}-ewc-{strength}-double-lr", replay(part) | double | {"train.ewc": strength})
-            for part, strength in ((20, 10), (20, 30), (30, 10))
-        ),
+        Arm(CONTROLLED, replay(5) | watched | {"eval.controller": "raise_replay"}),
+        Arm("80/20-held", replay(20) | held),
+        Arm(PROVOKED, replay(0) | quadruple),
+        Arm(RESCUED, replay(0) | quadruple | watched | {"eval.controller": "ewc"}),
+        Arm("70/30-held", replay(30) | held),
+        Arm("100/0-held", replay(0) | held),
+        Arm("80/20-fast-embeddings", replay(20) | {"train.lr_groups": {"embeddings": 5.0}}),
+        Arm("80/20-slow-embeddings", replay(20) | {"train.lr_groups": {"embeddings": 0.1}}),
+        *(Arm(f"80/20-ewc-{strength}", replay(20) | {"train.ewc": strength}) for strength in (10, 30, 1000)),
         Arm("80/20-lora", replay(20) | lora),
         Arm("80/20-l2-sp", replay(20) | {"train.l2_sp": 1e-3}),
-        Arm("80/20-slow-embeddings", replay(20) | {"train.lr_groups": {"embeddings": 0.1}}),
+        Arm("80/20-half-lr", replay(20) | {"train.peak_lr": peak / 2}),
+        Arm("70/30-double-lr", replay(30) | double),
+        Arm("70/30-ewc-3-double-lr", replay(30) | double | {"train.ewc": 3.0}),
+        Arm("50/50-double-lr", replay(50) | double),
+        Arm("50/50-quadruple-lr", replay(50) | quadruple),
+        Arm("90/10-to-70/30", ramp(steps, 10, 30)),
+        Arm("100/0-then-50/50", ramp(steps, 0, 50, begin=0.5)),
+        *(Arm(f"{of}-averaged-{share}", of=of, share=share) for of in (FULL, REFERENCE) for share in (0.8, 0.9)),
     ]
 
 
-DEFAULT = ("100/0", "90/10", "80/20", "70/30", "50/50", "100/0-ewc", "100/0-lora", "95/5-controller")
+DEFAULT = ("100/0", "90/10", "80/20", "70/30", "50/50", "100/0-ewc", "100/0-lora", CONTROLLED, "80/20-held")
 """Arms that run where none are named."""
 
 

@@ -58,7 +58,7 @@ def arms(pipeline: config.Pipeline) -> list[Arm]:
     lora = {"train.lora_rank": 16, "train.peak_lr": 3 * peak}
     watched = {"eval.controller_cooldown": 0, "eval.every": max(1, steps // 12)}
     # EWC leaves the rows of new tokens alone: fast embeddings learn them while the rows the base knows are held.
-    held = {"train.ewc": 10.0, "train.lr_groups": {"embeddings": 5.0}}
+    held = {"train.ewc": 15.0, "train.lr_groups": {"embeddings": 5.0}}
     return [
         *(Arm(f"{100 - percent}/{percent}", replay(percent), plain=True) for percent in (0, 10, 20, 30, 50)),
         Arm("100/0-ewc", replay(0) | {"train.ewc": 1e3}),

@@ -9,18 +9,11 @@ reached yet is said, with the command that makes it. A comparison is written to 
 """
 
 import argparse
-import base64
-import hashlib
-import json
-from collections.abc import Sequence
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from pipelines import cli, config
 from pipelines.config import Pipeline
-
-HERE = Path(__file__).parent
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -55,13 +48,14 @@ def write_comparison(one: str, other: str) -> Path:
     from eval.report_compare import compare
     from eval.report_data import read
     from eval.report_html import html
+    from eval.report_page import page
 
     pipelines = [_named(name) for name in (one, other)]
     runs = tuple((name, read(pipeline)) for name, pipeline in zip((one, other), pipelines, strict=True))
     sections, charts = compare(runs)  # type: ignore[arg-type]
     header = html('<header><p class="kicker">Two Palimpsest runs</p><h1>{} and {}</h1></header>', one, other)
     path = pipelines[0].folder / "compare.html"
-    write_text(path, _page(f"{one} and {other}", header, sections, charts))
+    write_text(path, page(f"{one} and {other}", header, sections, charts))
     return path
 
 
@@ -77,6 +71,7 @@ def render(run: Any) -> str:
     """The page of a run that `eval.report_data.read` gave."""
     from eval import report_cost, report_curation, report_mixture, report_scores
     from eval.report_headline import headline
+    from eval.report_page import page
     from eval.report_selection import selection
     from eval.report_spikes import spikes_section
     from eval.report_tracks import generations, tracks
@@ -104,34 +99,7 @@ def render(run: Any) -> str:
         ("provenance", "Made with", report_cost.provenance(run)),
     ]
     charts = of_tracks | of_selection | of_training | of_terms
-    return _page(run.pipeline.name, headline(run), sections, charts)
-
-
-def _page(title: str, header: Any, sections: Sequence[tuple[str, str, Any]], charts: dict[str, Any]) -> str:
-    """The page with a header, sections (anchor, title, text) and charts by name."""
-    from plotly.offline import get_plotlyjs
-
-    from eval.report_html import html, join
-
-    links = join(html('<a href="#{}">{}</a>', anchor, name) for anchor, name, _ in sections)
-    body = join([header, html("<nav>{}</nav>", links), *(text for _, _, text in sections)])
-    plotly, script = get_plotlyjs(), (HERE / "report_page.js").read_text(encoding="utf-8")
-    # A script element ends at the first "</script", which neither script may hold and the data must not.
-    assert "</script" not in plotly and "</script" not in script
-    page = Template((HERE / "report_page.html").read_text(encoding="utf-8"))
-    return page.substitute(
-        title=html("{}: Palimpsest report", title),
-        script_hashes=" ".join(_hash(text) for text in (plotly, script)),
-        body=body,
-        charts=json.dumps(charts, allow_nan=False).replace("<", "\\u003c"),
-        plotly=plotly,
-        script=script,
-    )
-
-
-def _hash(script: str) -> str:
-    """A script's source expression in a content security policy: only scripts with such a hash run."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+    return page(run.pipeline.name, headline(run), sections, charts)
 
 
 if __name__ == "__main__":

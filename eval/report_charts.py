@@ -11,7 +11,7 @@ LONGEST_NAME = 30
 """Characters of a name at a line."""
 
 Line = tuple[str, str, list[Any], list[Any]]
-"""Name, colour (domain, general, plain), steps, values."""
+"""Name, colour (domain, general, plain; empty: plotly's choice), steps, values."""
 
 
 def figure(lines: Sequence[Line], unit: str, span: list[float] | None = None, x: str = "step") -> dict[str, Any]:
@@ -25,7 +25,7 @@ def figure(lines: Sequence[Line], unit: str, span: list[float] | None = None, x:
             "name": plain(name),
             "x": steps,
             "y": values,
-            "line": {"color": colour, "width": 2 if few else 1.2},
+            "line": coloured(colour, width=2 if few else 1.2),
             "marker": {"size": 5},
         }
         for name, colour, steps, values in drawn
@@ -38,6 +38,43 @@ def figure(lines: Sequence[Line], unit: str, span: list[float] | None = None, x:
     if span:
         layout["yaxis"]["range"] = span
     return {"data": traces, "layout": layout}
+
+
+def add_points(
+    chart: dict[str, Any],
+    name: str,
+    colour: str,
+    points: Sequence[tuple[float, float, str]],
+    joined: bool = False,
+    named: bool = True,
+) -> dict[str, Any]:
+    """Draw points (x, y, label), joined by a line where asked for; returns their trace, to be added to."""
+    trace: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "+".join(part for part, on in (("lines", joined), ("markers", True), ("text", named)) if on),
+        "name": plain(name),
+        "x": [x for x, _, _ in points],
+        "y": [y for _, y, _ in points],
+        "text": [plain(label) for _, _, label in points],
+        "textposition": "top center",
+        "textfont": {"size": 11},
+        "cliponaxis": False,
+        "line": coloured(colour, width=1.5),
+        "marker": coloured(colour, size=8),
+    }
+    chart["data"].append(trace)
+    return trace
+
+
+def coloured(colour: str, **keys: Any) -> dict[str, Any]:
+    """A line or marker of a colour's name; an empty one leaves the choice to plotly."""
+    return {"color": colour, **keys} if colour else keys
+
+
+def plane(x: str, y: str) -> dict[str, Any]:
+    """A chart without anything drawn yet, its axes named."""
+    axes = {"xaxis": {"title": {"text": x}, "zeroline": False}, "yaxis": {"title": {"text": y}, "zeroline": True}}
+    return {"data": [], "layout": {**axes, "hovermode": "closest", "showlegend": True}}
 
 
 def add_bound(chart: dict[str, Any], name: str, points: Sequence[tuple[float, float]]) -> None:

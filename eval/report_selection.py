@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from eval import select
 from eval.control import BITS
-from eval.report_charts import add_bound, add_marks
+from eval.report_charts import add_bound, add_marks, add_points, plane
 from eval.report_data import Run
 from eval.report_events import measure
 from eval.report_html import EMPTY, Figure, chart_places, count, html, missing, section, size, table
@@ -81,17 +81,10 @@ def _best(ranked: Sequence[Candidate], best: Candidate) -> Markup:
 def _chart(run: Run, ranked: Sequence[Candidate], best: Candidate | None) -> dict[str, Any]:
     front = sorted((one for one in ranked if one.pareto), key=lambda one: one.domain_gain)
     others = [one for one in ranked if not one.pareto]
-    chart: dict[str, Any] = {
-        "data": [],
-        "layout": {
-            "xaxis": {"title": {"text": "domain gain: bits per byte saved, %"}, "zeroline": False},
-            "yaxis": {"title": {"text": "general rise, %"}, "zeroline": True},
-            "hovermode": "closest",
-        },
-    }
-    chart["data"].append(_points("Pareto front", "domain", front, joined=True, named=True))
+    chart = plane("domain gain: bits per byte saved, %", "general rise, %")
+    _add_points(chart, "Pareto front", "domain", front, joined=True)
     if others:
-        chart["data"].append(_points("other steps", "plain", others, named=len(ranked) <= MOST_NAMED))
+        _add_points(chart, "other steps", "plain", others, named=len(ranked) <= MOST_NAMED)
     if best:
         add_marks(chart, f"best: step {best.step}", "good", "star", [(best.domain_gain, best.general_rise)])
         chart["data"][-1]["marker"]["size"] = 15
@@ -102,23 +95,10 @@ def _chart(run: Run, ranked: Sequence[Candidate], best: Candidate | None) -> dic
     return chart
 
 
-def _points(
-    name: str, colour: str, found: Sequence[Candidate], joined: bool = False, named: bool = False
-) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "+".join(part for part, on in (("lines", joined), ("markers", True), ("text", named)) if on),
-        "name": name,
-        "x": [one.domain_gain for one in found],
-        "y": [one.general_rise for one in found],
-        "text": [f"{one.step}" for one in found],
-        "textposition": "top center",
-        "textfont": {"size": 11},
-        "cliponaxis": False,
-        "line": {"color": colour, "width": 1.5},
-        "marker": {"size": 8, "color": colour},
-        "hovertemplate": "step %{text}: gain %{x:.2f} %, rise %{y:.2f} %<extra></extra>",
-    }
+def _add_points(chart: dict[str, Any], name: str, colour: str, found: Sequence[Candidate], **how: bool) -> None:
+    points = [(one.domain_gain, one.general_rise, str(one.step)) for one in found]
+    trace = add_points(chart, name, colour, points, **how)
+    trace["hovertemplate"] = "step %{text}: gain %{x:.2f} %, rise %{y:.2f} %<extra></extra>"
 
 
 def _table(ranked: Sequence[Candidate], best: Candidate | None) -> Markup:

@@ -11,8 +11,8 @@ from eval.select import DOMAIN, score
 from eval.sweep_arms import FULL, REFERENCE, Arm
 from pipelines.config import Pipeline
 
-STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-"""97.5 % quantile of Student's t for 1, 2, ... degrees of freedom; more than nine take the last, a little too wide."""
+HEADINGS = ("arm", "seeds", "domain", "general", "gain kept", "rise avoided", "score", "")
+CHART = "Up is learned, right is forgotten"
 KEPT, RISE = 0.93, 0.5
 """A point in front of plain replay: at least this share of FULL's gain, at most this share of REFERENCE's rise."""
 
@@ -51,9 +51,11 @@ class Mean:
     @classmethod
     def over(cls, values: Sequence[float]) -> "Mean":
         """Student's t interval."""
+        from scipy.stats import t
+
         if len(values) < 2:
             return cls(values[0], None)
-        quantile = STUDENT[min(len(values) - 1, len(STUDENT)) - 1]
+        quantile = float(t.ppf(0.975, len(values) - 1))
         return cls(statistics.mean(values), quantile * statistics.stdev(values) / math.sqrt(len(values)))
 
     def text(self, form: str = "+.4f") -> str:
@@ -107,16 +109,21 @@ def show(results: Sequence[Result]) -> None:
     from rich.table import Table
 
     table = Table(title="change of bits per byte since step 0", title_justify="left", box=None, pad_edge=False)
-    for heading in ("arm", "seeds", "domain", "general", "gain kept", "rise avoided", "score", ""):
+    for heading in HEADINGS:
         table.add_column(heading, justify="left" if heading in ("arm", "") else "right")
     for row in rows(results):
-        shares = ("" if row[key] is None else row[key].text(".0%") for key in ("kept", "avoided"))
-        cells = (row["domain"].text(), row["general"].text(), *shares, row["score"].text(".2f"))
-        table.add_row(row["arm"], str(len(row["seeds"])), *cells, "in front" if row["in_front"] else "")
+        table.add_row(*_cells(row))
     console = Console(soft_wrap=True)
     console.print(table)
     for sentence in verdicts(results):
         console.print(sentence, highlight=False)
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    """A row of the table."""
+    shares = ["" if row[key] is None else row[key].text(".0%") for key in ("kept", "avoided")]
+    means = [row["domain"].text(), row["general"].text(), *shares, row["score"].text(".2f")]
+    return [row["arm"], str(len(row["seeds"])), *means, "in front" if row["in_front"] else ""]
 
 
 def write(pipeline: Pipeline, results: Sequence[Result]) -> None:
@@ -131,35 +138,36 @@ def write(pipeline: Pipeline, results: Sequence[Result]) -> None:
     values = {"budget": budget, "results": [asdict(one) for one in results], "rows": table}
     folder = pipeline.folder / "eval"
     write_json(folder / "replay_sweep.json", values | {"verdicts": verdicts(results)})
-    write_text(folder / "replay_sweep.html", plot(results))
+    write_text(folder / "replay_sweep.html", plot(pipeline.name, results))
 
 
-def plot(results: Sequence[Result]) -> str:
-    """A page with one chart: general change to the right, domain gain upwards, a line through the fixed ratios."""
-    from plotly import graph_objects
+def plot(name: str, results: Sequence[Result]) -> str:
+    """The page of a pipeline's sweep: what holds, the table, and every arm in one chart."""
+    from eval.report_html import bullets, chart_places, html, section, table
+    from eval.report_page import page
 
-    figure = graph_objects.Figure()
+    header = html('<header><p class="kicker">A replay sweep of Palimpsest</p><h1>{}</h1></header>', name)
+    about = "Change of held-out bits per byte since step 0; ±: 95 % interval over seeds."
+    cells = table(HEADINGS, [_cells(row) for row in rows(results)], range(1, len(HEADINGS) - 1))
+    arms = section("arms", "Arms", about, bullets(verdicts(results)), chart_places([CHART]), cells)
+    return page(f"{name}, replay sweep", header, [("arms", "Arms", arms)], {CHART: _chart(results)})
+
+
+def _chart(results: Sequence[Result]) -> dict[str, Any]:
+    """General change to the right, domain gain upwards, a line through the fixed ratios."""
+    from eval.report_charts import add_points, plane
+
+    chart = plane("rise of general bits per byte", "fall of domain bits per byte")
     table = sorted(rows(results), key=lambda row: row["general"].value)
-    for name, plain in (("fixed ratios", True), ("others", False)):
+    for name, colour, plain in (("fixed ratios", "domain", True), ("others", "event", False)):
         drawn = [row for row in table if row["plain"] == plain]
         if drawn:
-            figure.add_scatter(
-                name=name,
-                mode="lines+markers+text" if plain else "markers+text",
-                x=[row["general"].value for row in drawn],
-                y=[-row["domain"].value for row in drawn],
-                error_x={"array": [row["general"].half or 0 for row in drawn]},
-                error_y={"array": [row["domain"].half or 0 for row in drawn]},
-                text=[row["arm"] for row in drawn],
-                textposition="bottom right",
-            )
-    figure.update_layout(
-        title="Replay sweep: up is learned, right is forgotten (95 % intervals over seeds)",
-        xaxis_title="rise of general bits per byte",
-        yaxis_title="fall of domain bits per byte",
-        template="plotly_white",
-    )
-    return str(figure.to_html(full_html=True, include_plotlyjs=True))
+            points = [(row["general"].value, -row["domain"].value, row["arm"]) for row in drawn]
+            trace = add_points(chart, name, colour, points, joined=plain)
+            trace["error_x"] = {"array": [row["general"].half or 0 for row in drawn]}
+            trace["error_y"] = {"array": [row["domain"].half or 0 for row in drawn]}
+            trace["textposition"] = "bottom right"
+    return chart
 
 
 def _yes(holds: bool) -> str:

@@ -53,7 +53,7 @@ def export(pipeline: Pipeline, form: str, folder: Path) -> int:
 
     Raises ValueError where the folder exists, or the package that writes the format is missing.
     """
-    from mix.plan import read_plan
+    from mix.plan_file import read_plan
 
     if folder.exists():
         raise ValueError(f"--to: {folder} exists, and nothing is overwritten. Name another folder, or remove it.")

@@ -72,7 +72,7 @@ def open_run(pipeline: "Pipeline", train: str | None = None) -> Run:
     """
     from curate.files import read_object
     from mix.journal import read_lines
-    from mix.plan import read_plan
+    from mix.plan_file import read_plan
 
     plan = read_plan(pipeline.folder / "mixture.json")
     training = _training(pipeline, train)

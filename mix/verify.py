@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from curate.read_manifest import read_manifest
-from mix.plan import Plan, read_plan
+from mix.plan import Plan
+from mix.plan_file import read_plan
 from mix.shards import DOCUMENTS
 from mix.source import MARKER, find_documents
 from mix.verify_source import AGAIN, Checked, check_source

@@ -15,7 +15,8 @@ from train.extension import Extension
 from train.health import Health
 from train.learning_rate import LearningRate
 from train.settings import CHECKPOINTS, Settings
-from train.trainer import ContinuedTrainer, StepFigures
+from train.step import Unlogged
+from train.trainer import ContinuedTrainer
 from train.unfreezing import unfreezing
 
 # isort: split
@@ -52,7 +53,7 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
         loss=loss.chunked(len(POOLS), settings.plan.seq_len),
         tokenizer=NoTokenizer.Config(),
         dataloader=MixtureLoader.Config(run=str(settings.pipeline.folder), global_batch=train.global_batch),
-        metrics=StepFigures.Config(log_freq=1, disable_color_printing=True),
+        metrics=Unlogged.Config(log_freq=1, disable_color_printing=True),
         optimizer=groups.optimizer(names, train, train.peak, train.weight_decay),
         lr_scheduler=LearningRate.Config(schedule=train.shape(train.steps)),
         training=TrainingConfig(

@@ -17,7 +17,7 @@ import torch
 
 import train.platform  # noqa: F401  (before torchtitan)
 from mix.loader import Loader, numpy_empty
-from mix.plan import read_plan
+from mix.plan_file import read_plan
 
 # isort: split
 from torchtitan.components.dataloader import BaseDataLoader

@@ -3,8 +3,8 @@
 Only the first rank logs. A resumed run goes on in the logger's run of before, and no step stands there twice:
 TensorBoard is told from which step on what it has is void (purge_step); Weights & Biases and MLflow have the same
 figures for steps that are made again, so these are not sent again, and get from metrics.jsonl what a kill lost on the
-way to them. After a roll-back they are other figures, and the
-two can take nothing back: there the steps after it become a run of their own, `<run> after roll-back <n>`.
+way to them. After a roll-back they are other figures, and the two can take nothing back: there the steps after it
+become a run of their own, `<run> after roll-back <n>`.
 
 What is written besides figures is the model's name and the keys of `train:` without train.archive, whose URL may hold
 a secret; no environment, command line, printed output, source or machine.
@@ -16,6 +16,7 @@ and metrics.jsonl has it all.
 import math
 import secrets
 import sys
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from train.trainer import ContinuedTrainer
 
 
-class Logger(Extension):
+class Logger(Extension, ABC):
     """What all of them share: when they are called, with what, and what happens when they fail."""
 
     def __init__(self, folder: Path, project: str, title: str, keys: dict[str, Any]):
@@ -38,17 +39,17 @@ class Logger(Extension):
         self._folder, self._project, self._title, self._keys = folder, project, title, keys
         self._is_open = False
 
+    @abstractmethod
     def start(self, identifier: str, attempt: int, step: int) -> None:
         """Open the logger's run of this identifier, to go on after `step`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def write(self, step: int, figures: dict[str, float]) -> None:
         """Log the figures of a step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stop(self) -> None:
         """Close the logger's run."""
-        raise NotImplementedError
 
     def begin(self, trainer: "ContinuedTrainer") -> None:
         """Open it. Raises ValueError where that fails."""

@@ -117,6 +117,12 @@ class SeparateQKV(QKVLinear):
         self.wv = dataclasses.replace(config.wv, sharding_config=config.wkv.sharding_config).build()
 
 
+def _begin_new_rows(weight: nn.Parameter, config: Any) -> tuple[int, nn.Parameter]:
+    """Number of the first new row, and the new rows, which learn; `weight` [V, D] does not."""
+    weight.requires_grad_(False)
+    return config.first, nn.Parameter(torch.empty(config.count, weight.shape[1]))
+
+
 class NewRowsEmbedding(Embedding):
     """An embedding of which only the rows from `first` on learn, as many as `count`."""
 
@@ -129,9 +135,7 @@ class NewRowsEmbedding(Embedding):
 
     def __init__(self, config: Config):
         super().__init__(config)
-        self.first = config.first
-        self.weight.requires_grad_(False)
-        self.new_rows = nn.Parameter(torch.empty(config.count, config.embedding_dim))
+        self.first, self.new_rows = _begin_new_rows(self.weight, config)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Ids [B, L] to rows [B, L, D]; what `weight` holds in the place of new rows is not used."""
@@ -153,9 +157,7 @@ class NewRowsHead(Linear):
 
     def __init__(self, config: Config):
         super().__init__(config)
-        self.first = config.first
-        self.weight.requires_grad_(False)
-        self.new_rows = nn.Parameter(torch.empty(config.count, config.in_features))
+        self.first, self.new_rows = _begin_new_rows(self.weight, config)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Hidden states [..., D] to logits [..., V]."""

@@ -1,22 +1,16 @@
 """A pilot's arms as a table in the terminal and as one self-contained HTML file with its curves."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
-
     from train.pilot import Outcome
 
 HEADINGS = ("rate", "replay", "domain", "gain %", "general", "rise %", "loss", "verdict")
 """Of the table: domain and general are bits per byte, the loss is in nats a token."""
-STYLE = """
-body { margin: 0 auto; max-width: 1060px; padding: 1rem; font: 16px/1.5 system-ui, sans-serif; color: #1d1f24; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid #e2dfd7; text-align: left; vertical-align: top; }
-.n { text-align: right; }
-"""
+ENDS = "Where each arm ends; labels: learning rate"
+CURVES = {pool: f"Held-out {pool} text: change of bits per byte since step 0" for pool in ("domain", "general")}
 
 
 def verdict(outcome: "Outcome", best: "Outcome | None", bound: float) -> str:
@@ -69,79 +63,62 @@ def stops(outcomes: list["Outcome"]) -> list[tuple[str, str]]:
 
 
 def write(path: Path, name: str, outcomes: list["Outcome"], best: "Outcome | None", rule: str, bound: float) -> None:
-    """Write the page, plotly.js inside; it needs no network."""
-    from plotly.offline import get_plotlyjs
-
+    """Write the page; it needs no network."""
     from curate.files import write_text
-    from eval.report_html import html, join, table
+    from eval.report_html import bullets, chart_places, html, section, table
+    from eval.report_page import page
 
-    rows = [cells(one, best, bound) for one in outcomes]
-    text = html(
-        "<h1>{}: pilot</h1><p>Recommended: <b>{}</b>. Rule: {}.</p>{}<p>Domain and general: held-out bits per byte; "
-        "at step 0 {:.4f} and {:.4f}. Loss: nats a token.</p>{}",
+    header = html(
+        '<header><p class="kicker">A pilot of Palimpsest</p><h1>{}</h1>'
+        '<p class="lede">Recommended: <b>{}</b>. Rule: {}.</p></header>',
         name,
         best.name if best else "none",
         rule,
-        table(HEADINGS, rows, range(len(HEADINGS) - 1)),
-        outcomes[0].domain[0],
-        outcomes[0].general[0],
-        join(html("<p>{} stopped at {}.</p>", *stop) for stop in stops(outcomes)),
     )
-    page = html(
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{}: pilot</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><style>{}</style>',
-        name,
-        _trusted(STYLE),
+    first = outcomes[0]
+    about = (
+        f"Domain and general: held-out bits per byte; at step 0 {first.domain[0]:.4f} and {first.general[0]:.4f}. "
+        "Loss: nats a token."
     )
-    script = f"<script>{get_plotlyjs()}</script></head><body>"
-    write_text(path, f"{page}{script}{text}{_charts(outcomes, best, bound)}</body></html>\n")
+    rows = [cells(one, best, bound) for one in outcomes]
+    ended = bullets(f"{arm} stopped at {why}." for arm, why in stops(outcomes))
+    charts = {ENDS: _ends(outcomes, best, bound)}
+    charts |= {title: _curve(outcomes, pool, bound) for pool, title in CURVES.items()}
+    arms = section("arms", "Arms", about, table(HEADINGS, rows, range(len(HEADINGS) - 1)), ended, chart_places(charts))
+    write_text(path, page(f"{name}, pilot", header, [("arms", "Arms", arms)], charts))
 
 
-def _charts(outcomes: list["Outcome"], best: "Outcome | None", bound: float) -> str:
-    """Two plots: where the arms end, and both tracks over the steps."""
-    import plotly.graph_objects as go
+def _ends(outcomes: list["Outcome"], best: "Outcome | None", bound: float) -> dict[str, Any]:
+    """Gain and rise of each arm that has them, a line an equal replay share."""
+    from eval.report_charts import add_bound, add_marks, add_points, plane
 
-    ends = go.Figure()
-    for replay in dict.fromkeys(one.replay for one in outcomes):
-        same = [one for one in outcomes if one.replay == replay]
-        ends.add_scatter(
-            x=[one.gain for one in same],
-            y=[one.rise for one in same],
-            text=[f"{one.learning_rate:g}{' (stopped)' if one.stopped else ''}" for one in same],
-            textposition="top center",
-            mode="lines+markers+text",
-            name=f"replay {replay:g}",
-        )
+    chart = plane("domain gain, % of bits per byte at step 0", "general rise, %")
+    drawn = [one for one in outcomes if math.isfinite(one.gain) and math.isfinite(one.rise)]
+    for replay in dict.fromkeys(one.replay for one in drawn):
+        points = [
+            (one.gain, one.rise, f"{one.learning_rate:g}{' (stopped)' if one.stopped else ''}")
+            for one in drawn
+            if one.replay == replay
+        ]
+        add_points(chart, f"replay {replay:g}", "", points, joined=True)
     if best:
-        ring = {"size": 20, "symbol": "circle-open", "color": "black", "line": {"width": 2}}
-        ends.add_scatter(x=[best.gain], y=[best.rise], mode="markers", marker=ring, name="chosen")
-    ends.add_hline(y=bound, line_dash="dash", annotation_text=f"bound {bound:g} %")
-    ends.update_layout(
-        title="Where each arm ends (labels: learning rate)",
-        xaxis_title="domain gain, % of bits per byte at step 0",
-        yaxis_title="general rise, %",
-    )
-    curves = [_curve(outcomes, pool, bound) for pool in ("domain", "general")]
-    options: dict[str, Any] = {"full_html": False, "include_plotlyjs": False, "config": {"responsive": True}}
-    return "".join(figure.to_html(div_id=f"chart-{number}", **options) for number, figure in enumerate((ends, *curves)))
+        add_marks(chart, "chosen", "ink", "circle-open", [(best.gain, best.rise)])
+        chart["data"][-1]["marker"] |= {"size": 20, "line": {"width": 2}}
+    gains = [0.0, *(one.gain for one in drawn)]
+    add_bound(chart, f"bound {bound:g} %", [(min(gains), bound), (max(gains), bound)])
+    return chart
 
 
-def _curve(outcomes: list["Outcome"], pool: str, bound: float) -> Any:
-    import plotly.graph_objects as go
+def _curve(outcomes: list["Outcome"], pool: str, bound: float) -> dict[str, Any]:
+    """A pool's change of bits per byte over the steps, a line an arm."""
+    from eval.report_charts import add_bound, figure
 
-    figure = go.Figure()
+    lines = []
     for one in outcomes:
         values = getattr(one, pool)
-        changes = [100 * (value / values[0] - 1) for value in values]
-        name = f"{one.learning_rate:g}, replay {one.replay:g}"
-        figure.add_scatter(x=one.evaluated, y=changes, mode="lines+markers", name=name)
+        changes = [100 * (value / values[0] - 1) if math.isfinite(value) else None for value in values]
+        lines.append((f"{one.learning_rate:g}, replay {one.replay:g}", "", one.evaluated, changes))
+    chart = figure(lines, "%")
     if pool == "general":
-        figure.add_hline(y=bound, line_dash="dash", annotation_text=f"bound {bound:g} %")
-    title = f"Held-out {pool} text: change of bits per byte since step 0"
-    return figure.update_layout(title=title, xaxis_title="step", yaxis_title="%", showlegend=True)
-
-
-def _trusted(text: str) -> "Markup":
-    from markupsafe import Markup
-
-    return Markup(text)
+        add_bound(chart, f"bound {bound:g} %", [(0, bound), (max(one.evaluated[-1] for one in outcomes), bound)])
+    return chart

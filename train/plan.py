@@ -144,7 +144,7 @@ def _mixture(pipeline: Pipeline) -> "Plan | None":
     path = pipeline.folder / "mixture.json"
     if not path.exists():
         return None
-    from mix.plan import read_plan
+    from mix.plan_file import read_plan
 
     return read_plan(path)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from curate.files import file_identity, identity, read_object, write_json
 from eval import controller
-from mix.plan import Plan, read_plan
+from mix.plan import Plan
+from mix.plan_file import read_plan
 from pipelines.config import Pipeline
 from tokenization.encode import tokenizer_identity
 from tokenization.folder import find, read_extension, weight_files

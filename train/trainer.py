@@ -5,10 +5,8 @@ What is left to it: models, parallelism, optimizer, gradient clipping, checkpoin
 """
 
 import json
-import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
@@ -23,7 +21,7 @@ import train.platform  # noqa: F401  (before torchtitan)
 from eval import held_out, tracks
 from eval.tracks import Tracks
 from mix.journal import ROLL_BACK
-from train import evaluation, loss, pipeline_stages, rollback
+from train import evaluation, loss, pipeline_stages, rollback, step
 from train.checkpoints import Checkpoints
 from train.data import POOLS, MixtureLoader
 from train.decisions import Decisions
@@ -36,33 +34,9 @@ from train.records import Records
 from train.signals import Signals
 
 # isort: split
-from torchtitan.components.metrics import MetricsProcessor
 from torchtitan.distributed import ParallelDims
 from torchtitan.distributed import utils as dist_utils
 from torchtitan.trainer import Trainer
-
-
-class StepFigures(MetricsProcessor):
-    """Keeps a step's figures for the trainer instead of logging them."""
-
-    @dataclass(kw_only=True, slots=True)
-    class Config(MetricsProcessor.Config):
-        """Keys as torchtitan's."""
-
-    loss = grad_norm = lr = float("nan")
-
-    def log(
-        self,
-        step: int,
-        global_avg_loss: float,
-        global_max_loss: float,
-        grad_norm: float,
-        extra_metrics: dict[str, Any] | None = None,
-    ) -> None:
-        """Called by torchtitan at the end of each step, with the learning rate that the step was made with."""
-        self.loss, self.grad_norm = global_avg_loss, grad_norm
-        self.lr = next(value for key, value in (extra_metrics or {}).items() if key.startswith("lr/"))
-        self.ntokens_since_last_log = 0
 
 
 class ContinuedTrainer(Trainer):
@@ -88,7 +62,6 @@ class ContinuedTrainer(Trainer):
     config: Config
     checkpointer: Checkpoints
     dataloader: MixtureLoader
-    metrics_processor: StepFigures
     lr_schedulers: LearningRate
 
     def __init__(self, config: Config):
@@ -152,17 +125,15 @@ class ContinuedTrainer(Trainer):
         """One optimizer step over the global batch, and its line in metrics.jsonl."""
         started = time.perf_counter()
         self.metrics_processor.data_loading_times.clear()
-        rates = self.lr_schedulers.get_metrics()
-        try:
-            with self._extended():
+        rate = next(iter(self.lr_schedulers.get_metrics().values()))
+        with step.extended(self) as batch:
+            try:
                 super().train_step(data_iterator)
-        except RuntimeError as error:
-            if "Loss is not finite" not in str(error):
-                raise
-            # Raised after the step, which made no update, and before its figures are handed over.
-            self.metrics_processor.log(self.step, math.nan, math.nan, self._norm, rates)
+            except RuntimeError as error:
+                if "Loss is not finite" not in str(error):  # which is raised after the step, and it made no update
+                    raise
         seconds = time.perf_counter() - started
-        figures = self._figures(seconds)
+        figures = self._figures(batch, rate, seconds)
         decided = self.decisions.at(self.step)
         for extension in self.extensions:
             extension.finish_step(self, figures)
@@ -232,35 +203,6 @@ class ContinuedTrainer(Trainer):
             self.waiting_pools.add(prepared[1], input_dict["pool"])
         return prepared
 
-    @contextmanager
-    def _extended(self) -> Iterator[None]:
-        """Within it torchtitan's step asks the extensions.
-
-        It has no place for that between the backward passes and the update but its own clipping and the optimizers'
-        step, so those two are stood in for.
-        """
-        clip, update = dist_utils.clip_grad_norm_, self.optimizers.step
-        allowed = True
-
-        def clip_grad_norm_(*arguments: Any, **options: Any) -> torch.Tensor:
-            nonlocal allowed
-            for extension in self.extensions:
-                extension.add_gradients(self)
-            norm = clip(*arguments, **options)
-            self._norm, self._sums = float(norm), self._summed_over_ranks()
-            loss = float(self._sums[0].sum() / self._sums[1].sum())
-            allowed = all([one.allows_update(self, loss, self._norm) for one in self.extensions])
-            allowed = allowed and math.isfinite(loss) and math.isfinite(self._norm)  # or the weights would be lost
-            return norm
-
-        dist_utils.clip_grad_norm_ = clip_grad_norm_
-        self.optimizers.step = lambda *_: update() if allowed else None  # type: ignore[method-assign]
-        try:
-            yield
-        finally:
-            dist_utils.clip_grad_norm_ = clip
-            del self.optimizers.step
-
     def state_dict(self) -> dict[str, Any]:
         """The step, and what the extensions keep. Tokens seen follow from the rows consumed, at any number of ranks.
 
@@ -315,13 +257,13 @@ class ContinuedTrainer(Trainer):
         if self.step == 0:
             self.evaluate()
 
-    def _figures(self, seconds: float) -> dict[str, Any]:
+    def _figures(self, batch: step.Batch, rate: float, seconds: float) -> dict[str, Any]:
         """The step's line: sums over all ranks, so that it is the same at any number of them.
 
         `rows` are those of the plan consumed or skipped by roll-backs, `tokens` those the steps so far were made with.
         """
         waited = sum(self.metrics_processor.data_loading_times)
-        nats, tokens, rows = self._sums.tolist()
+        nats, tokens, rows = batch.sums.tolist()
         means = [total / count if count else None for total, count in zip(nats, tokens, strict=True)]
         assert sum(rows) == self.config.training.global_batch_size
         length = self.config.training.seq_len
@@ -329,22 +271,13 @@ class ContinuedTrainer(Trainer):
             "step": self.step,
             "loss": sum(nats) / sum(tokens),
             **{f"loss_{pool}": mean for pool, mean in zip(POOLS, means, strict=True)},
-            "grad_norm": self.metrics_processor.grad_norm,
-            "lr": self.metrics_processor.lr,
+            "grad_norm": batch.norm,
+            "lr": rate,
             "rows": self.dataloader.rows,
             "tokens": self.step * self.config.training.global_batch_size * length,
             "domain_share": rows[0] / sum(rows),
             **self.meter.figures(sum(rows) * length, seconds, waited),
         }
-
-    def _summed_over_ranks(self) -> torch.Tensor:
-        """[3, pools]: nats, predicted tokens and rows per pool of the global batch."""
-        sums = self.pool_loss.take().to(self.device)
-        sums[:2] *= self.place.counts_tokens
-        sums[2] *= self.place.counts_rows
-        if dist.get_world_size() > 1:
-            dist.all_reduce(sums)
-        return sums
 
     def _shorten_timeouts(self) -> None:
         """After the first step nothing slow is left to start, so a rank that hangs is noticed sooner."""

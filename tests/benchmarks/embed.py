@@ -101,7 +101,7 @@ def prepare() -> tuple[Path, Path]:
 
 def bytes_a_row(folder: Path) -> float:
     """UTF-8 bytes of text in an average row of a run's mixture."""
-    from mix.plan import read_plan
+    from mix.plan_file import read_plan
 
     total = 0.0
     for pool in read_plan(folder / "mixture.json").pools:

@@ -7,6 +7,7 @@ import pytest
 
 from curate.files import read_json
 from eval import replay_sweep, sweep_arms
+from eval.report_html import html
 from eval.sweep_arms import Arm, arms, chosen, with_keys
 from eval.sweep_table import Mean, Result, plot, rows, verdicts
 from pipelines import config
@@ -19,7 +20,7 @@ def result(arm: str, domain: float, general: float, seed: int = 0, plain: bool =
 
 def test_the_interval_is_students() -> None:
     mean = Mean.over([1.0, 2.0, 3.0])
-    assert mean.value == 2 and mean.half == pytest.approx(4.303 / math.sqrt(3))
+    assert mean.value == 2 and mean.half == pytest.approx(4.302653 / math.sqrt(3))
     assert Mean.over([1.0]).half is None and Mean.over([1.0]).text() == "+1.0000"
     assert mean.text(".1f") == "2.0 ± 2.5"
 
@@ -38,8 +39,9 @@ def test_rows_compare_seed_by_seed_and_know_a_point_in_front() -> None:
     assert told[1] == "95/5-controller has 67% of the score of the best fixed ratio, 80/20"
     assert told[2].endswith(": new")
     assert "does not hold" in verdicts([result("100/0", -1, 0.1), result("80/20", -0.5, 0.2)])[0]
-    page = plot(results)
-    assert "5-controller" in page and "<script" in page and 'src="http' not in page
+    page = plot("clinical", results)
+    assert "5-controller" in page and page.count('<div class="plot"') == 1 and 'src="http' not in page
+    assert all(html("<li>{}</li>", sentence) in page for sentence in told)
 
 
 def test_arms_by_name_bring_what_they_average(tmp_path: Path) -> None:

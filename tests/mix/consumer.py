@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from curate.files import read_json, write_json
 from mix.loader import Loader
-from mix.plan import Plan, read_plan
+from mix.plan import Plan
+from mix.plan_file import read_plan
 from mix.shards import Shard, read_shard
 
 GLOBAL_BATCH = 24

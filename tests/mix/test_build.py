@@ -14,7 +14,8 @@ import pytest
 
 from curate.files import read_json
 from mix.build import build, main
-from mix.plan import Plan, read_plan
+from mix.plan import Plan
+from mix.plan_file import read_plan
 from mix.shards import read_shard
 from pipelines import config
 from tests.mix.conftest import make_documents, make_tokenizer

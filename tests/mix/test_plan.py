@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.files import write_json
-from mix.plan import Plan, Pool, ShardFile, Source, read_plan, share
+from mix.plan import Plan, Pool, ShardFile, Source, share
+from mix.plan_file import read_plan
+from tests.mix.ranks import check_ranks
 
 MANY = settings(max_examples=60, deadline=None)
 FAR = 10**9
@@ -137,13 +139,7 @@ def test_a_position_gives_the_same_row_however_it_is_reached(plan: Plan, first: 
 @MANY
 @given(plans(), st.sampled_from([0, 1000]))
 def test_ranks_together_see_the_plans_order(plan: Plan, step: int) -> None:
-    batch = 96
-    whole = plan.rows(step * batch, batch)
-    for world in (1, 2, 3, 4, 8, 32):
-        size = batch // world
-        slices = [plan.rows(step * batch + rank * size, size) for rank in range(world)]
-        assert np.concatenate([part.source for part in slices]).tolist() == whole.source.tolist()
-        assert np.concatenate([part.row for part in slices]).tolist() == whole.row.tolist()
+    check_ranks(plan, step)
 
 
 @MANY

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from curate.files import identity, write_json
-from mix.plan import LAST, ORDER, Plan, Pool, ShardFile, Source, read_plan
+from mix.plan import LAST, ORDER, Plan, Pool, ShardFile, Source
+from mix.plan_file import read_plan
 from mix.schedule import Change, Knot, Shares
 
 FUZZ = settings(

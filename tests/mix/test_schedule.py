@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.files import write_json
-from mix.plan import Plan, Pool, ShardFile, Source, read_plan
+from mix.plan import Plan, Pool, ShardFile, Source
+from mix.plan_file import read_plan
 from mix.schedule import STAIRS, Change, Knot, Piece, Shares, expand, whole, within
+from tests.mix.ranks import check_ranks
 
 MANY = settings(max_examples=40, deadline=None)
 FAR = 10**9
@@ -123,13 +125,7 @@ def test_each_epoch_of_a_source_takes_every_row_once(plan: Plan) -> None:
 @MANY
 @given(plans(), st.sampled_from([0, 3, FAR]))
 def test_every_world_size_sees_the_same_order(plan: Plan, step: int) -> None:
-    batch = 96
-    whole_batch = plan.rows(step * batch, batch)
-    for world in (1, 2, 3, 4, 8, 32):
-        size = batch // world
-        parts = [plan.rows(step * batch + rank * size, size) for rank in range(world)]
-        assert np.concatenate([part.row for part in parts]).tolist() == whole_batch.row.tolist()
-        assert np.concatenate([part.source for part in parts]).tolist() == whole_batch.source.tolist()
+    check_ranks(plan, step)
 
 
 @MANY

@@ -12,7 +12,7 @@ import pytest
 
 from curate.files import file_identity, read_json, write_json
 from mix.build import build
-from mix.plan import read_plan
+from mix.plan_file import read_plan
 from mix.shards import read_shard
 from mix.verify import main, verify
 from pipelines import cli, config

@@ -131,7 +131,7 @@ def warm(run: str) -> None:
     """Load and compile here what every start would for itself."""
     import train.export  # noqa: F401
     from mix.loader import Loader
-    from mix.plan import read_plan
+    from mix.plan_file import read_plan
 
     Loader(read_plan(f"{run}/mixture.json"), f"{run}/packed", 1).batch(0, 1)
 

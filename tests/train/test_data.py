@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mix.loader import Loader
-from mix.plan import read_plan
+from mix.plan_file import read_plan
 from mix.shards import read_shard
 from tests.train import small
 from train.data import POOLS, MixtureLoader

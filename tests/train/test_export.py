@@ -10,7 +10,7 @@ import torch.distributed.checkpoint as dcp
 from safetensors.torch import load_file
 
 from curate.files import read_json, write_json
-from mix.plan import read_plan
+from mix.plan_file import read_plan
 from tests.train import small
 from tests.train.test_launch import extend
 from train import architecture, checksums, export, lora, model

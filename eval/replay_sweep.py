@@ -61,7 +61,7 @@ def sweep(pipeline: Pipeline, wanted: list[Arm], seeds: list[int], processes: in
                 _train(pipeline.folder, trained, processes)
             results.append(_measure(trained, arm, seed))
             write(pipeline, results)
-    show(results)
+    show(pipeline, results)
 
 
 def _pipeline(pipeline: Pipeline, arm: Arm, seed: int) -> Pipeline:

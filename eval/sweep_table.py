@@ -8,7 +8,7 @@ from typing import Any
 
 from eval.control import BITS
 from eval.select import DOMAIN, score
-from eval.sweep_arms import FULL, REFERENCE, Arm
+from eval.sweep_arms import CONTROLLED, FULL, PROVOKED, REFERENCE, RESCUED, Arm
 from pipelines.config import Pipeline
 
 HEADINGS = ("arm", "seeds", "domain", "general", "gain kept", "rise avoided", "score", "")
@@ -28,6 +28,8 @@ class Result:
     """Change of domain bits per byte since step 0; below 0 is a gain."""
     general: float
     """Change of general bits per byte; above 0 is forgetting."""
+    percent: float
+    """The same in percent of step 0."""
     score: float
     """As eval.select weighs the two, in percent."""
 
@@ -37,8 +39,9 @@ class Result:
     ) -> "Result":
         """From the figures at step 0 and at the end."""
         domain, general = (after[name] - before[name] for name in (DOMAIN, BITS))
-        points = score(-100 * domain / before[DOMAIN], 100 * general / before[BITS], weight)
-        return cls(arm.name, seed, arm.plain, domain, general, points)
+        percent = 100 * general / before[BITS]
+        points = score(-100 * domain / before[DOMAIN], percent, weight)
+        return cls(arm.name, seed, arm.plain, domain, general, percent, points)
 
 
 @dataclass(frozen=True)
@@ -73,15 +76,17 @@ def rows(results: Sequence[Result]) -> list[dict[str, Any]]:
         pairs = [(one, of_full[one.seed]) for one in mine if one.seed in of_full]
         kept = Mean.over([one.domain / full.domain for one, full in pairs]) if pairs else None
         avoided = Mean.over([1 - one.general / full.general for one, full in pairs]) if pairs else None
-        means = {key: Mean.over([getattr(one, key) for one in mine]) for key in ("domain", "general", "score")}
+        means = {
+            key: Mean.over([getattr(one, key) for one in mine]) for key in ("domain", "general", "percent", "score")
+        }
         in_front = kept and limit and kept.value >= KEPT and means["general"].value <= RISE * statistics.mean(limit)
         row = {"arm": name, "plain": mine[0].plain, "seeds": [one.seed for one in mine], **means}
         found.append(row | {"kept": kept, "avoided": avoided, "in_front": bool(in_front)})
     return found
 
 
-def verdicts(results: Sequence[Result]) -> list[str]:
-    """What was asked of the sweep and whether it holds, in sentences."""
+def verdicts(results: Sequence[Result], threshold: float) -> list[str]:
+    """What was asked of the sweep and whether it holds, in sentences; `threshold` as eval.thresholds, in percent."""
     table = {row["arm"]: row for row in rows(results)}
     plain = [row for row in table.values() if row["plain"]]
     told = []
@@ -91,11 +96,17 @@ def verdicts(results: Sequence[Result]) -> list[str]:
         falling = all(a["general"].value > b["general"].value for a, b in zip(ordered, ordered[1:], strict=False))
         names = ", ".join(row["arm"] for row in ordered)
         told.append(f"less gain goes with less forgetting at every fixed ratio ({names}): {_yes(falling)}")
-    for name, row in table.items():
-        if name.endswith("controller") and plain:
-            best = max(plain, key=lambda one: one["score"].value)
-            share = row["score"].value / best["score"].value
-            told.append(f"{name} has {share:.0%} of the score of the best fixed ratio, {best['arm']}")
+    if CONTROLLED in table and plain:
+        best = max(plain, key=lambda one: one["score"].value)
+        share = table[CONTROLLED]["score"].value / best["score"].value
+        told.append(f"{CONTROLLED} has {share:.0%} of the score of the best fixed ratio, {best['arm']}")
+    if PROVOKED in table and RESCUED in table:
+        without, rescued = (table[name]["percent"] for name in (PROVOKED, RESCUED))
+        told.append(
+            f"forgetting provoked: {PROVOKED} ends {without.text('+.1f')} % above the base in general bits per byte, "
+            f"{rescued.text('+.1f')} % with the controller; under the threshold of {threshold:g} %: "
+            f"{_yes(rescued.value <= threshold)}"
+        )
     if FULL in table and REFERENCE in table:
         front = [name for name, row in table.items() if row["in_front"]]
         what = f"at least {KEPT:.0%} of {FULL}'s gain and at most {RISE:.0%} of {REFERENCE}'s rise"
@@ -103,7 +114,7 @@ def verdicts(results: Sequence[Result]) -> list[str]:
     return told
 
 
-def show(results: Sequence[Result]) -> None:
+def show(pipeline: Pipeline, results: Sequence[Result]) -> None:
     """Print the table."""
     from rich.console import Console
     from rich.table import Table
@@ -115,7 +126,7 @@ def show(results: Sequence[Result]) -> None:
         table.add_row(*_cells(row))
     console = Console(soft_wrap=True)
     console.print(table)
-    for sentence in verdicts(results):
+    for sentence in verdicts(results, pipeline.eval.thresholds.bits_per_byte_percent):
         console.print(sentence, highlight=False)
 
 
@@ -136,20 +147,20 @@ def write(pipeline: Pipeline, results: Sequence[Result]) -> None:
     ]
     budget = {key: getattr(pipeline.train, key) for key in ("steps", "global_batch", "peak")}
     values = {"budget": budget, "results": [asdict(one) for one in results], "rows": table}
-    folder = pipeline.folder / "eval"
-    write_json(folder / "replay_sweep.json", values | {"verdicts": verdicts(results)})
-    write_text(folder / "replay_sweep.html", plot(pipeline.name, results))
+    folder, told = pipeline.folder / "eval", verdicts(results, pipeline.eval.thresholds.bits_per_byte_percent)
+    write_json(folder / "replay_sweep.json", values | {"verdicts": told})
+    write_text(folder / "replay_sweep.html", plot(pipeline.name, results, told))
 
 
-def plot(name: str, results: Sequence[Result]) -> str:
-    """The page of a pipeline's sweep: what holds, the table, and every arm in one chart."""
+def plot(name: str, results: Sequence[Result], told: Sequence[str]) -> str:
+    """The page of a pipeline's sweep: what holds (`verdicts`), the table, and every arm in one chart."""
     from eval.report_html import bullets, chart_places, html, section, table
     from eval.report_page import page
 
     header = html('<header><p class="kicker">A replay sweep of Palimpsest</p><h1>{}</h1></header>', name)
     about = "Change of held-out bits per byte since step 0; ±: 95 % interval over seeds."
     cells = table(HEADINGS, [_cells(row) for row in rows(results)], range(1, len(HEADINGS) - 1))
-    arms = section("arms", "Arms", about, bullets(verdicts(results)), chart_places([CHART]), cells)
+    arms = section("arms", "Arms", about, bullets(told), chart_places([CHART]), cells)
     return page(f"{name}, replay sweep", header, [("arms", "Arms", arms)], {CHART: _chart(results)})
 
 

@@ -15,7 +15,7 @@ from tests.train import small
 
 
 def result(arm: str, domain: float, general: float, seed: int = 0, plain: bool = True) -> Result:
-    return Result(arm, seed, plain, domain, general, -100 * domain - 100 * max(general, 0))
+    return Result(arm, seed, plain, domain, general, 100 * general, -100 * domain - 100 * max(general, 0))
 
 
 def test_the_interval_is_students() -> None:
@@ -34,14 +34,24 @@ def test_rows_compare_seed_by_seed_and_know_a_point_in_front() -> None:
     assert table["80/20"]["kept"].value == pytest.approx(0.9) and table["80/20"]["kept"].half == pytest.approx(0)
     assert table["80/20"]["avoided"].value == pytest.approx(0.75)
     assert [name for name, row in table.items() if row["in_front"]] == ["new"]
-    told = verdicts(results)
+    told = verdicts(results, threshold=1.0)
     assert "(100/0, 80/20): holds" in told[0]
     assert told[1] == "95/5-controller has 67% of the score of the best fixed ratio, 80/20"
     assert told[2].endswith(": new")
-    assert "does not hold" in verdicts([result("100/0", -1, 0.1), result("80/20", -0.5, 0.2)])[0]
-    page = plot("clinical", results)
+    assert "does not hold" in verdicts([result("100/0", -1, 0.1), result("80/20", -0.5, 0.2)], 1.0)[0]
+    page = plot("clinical", results, told)
     assert "5-controller" in page and page.count('<div class="plot"') == 1 and 'src="http' not in page
     assert all(html("<li>{}</li>", sentence) in page for sentence in told)
+
+
+def test_provoked_forgetting_is_told_with_and_without_the_controller() -> None:
+    results = [
+        result(sweep_arms.PROVOKED, -1.0, 0.3, plain=False),
+        result(sweep_arms.RESCUED, -0.3, 0.005, plain=False),
+    ]
+    told = verdicts(results, threshold=1.0)
+    assert len(told) == 1 and "ends +30.0 % above the base" in told[0] and "+0.5 % with the controller" in told[0]
+    assert told[0].endswith("the threshold of 1 %: holds") and verdicts(results, 0.1)[0].endswith("does not hold")
 
 
 def test_arms_by_name_bring_what_they_average(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def prepare() -> tuple[Path, Path]:
             (folder / part).unlink(missing_ok=True)
             (folder / part).symlink_to((CURATED / part).resolve())
         keys = {"tokenizer.extend": extend, "tokenizer.new_tokens": NEW_TOKENS, "output": str(folder)}
+        keys |= {"train.ewc": 0.0, "train.lr_groups": {}}  # all rows learn alike: the methods are compared, not EWC
         pipeline = config.load(Path("pipelines/clinical.yaml"), keys | {f"mix.{pool}": SHARES[pool] for pool in SHARES})
         config.save(pipeline, folder / "pipeline.yaml")
         vocabulary.build(folder, pipeline, read_json(CURATED / "manifest.json")["identity"])

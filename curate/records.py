@@ -25,6 +25,7 @@ from datatrove.pipeline.readers.base import BaseDiskReader
 
 from curate.parts import EXCERPT
 from curate.sources import Source
+from pipelines.storage import reached
 
 PARQUET_ROWS = 256
 """Rows taken from a Parquet file at a time: few, so that long texts do not add up."""
@@ -179,15 +180,16 @@ def read(source: Source) -> Iterator[Document]:
     Raises ValueError where the file is cut short, corrupt or holds no record.
     """
     count = 0
-    try:
-        for document in _documents(source):
-            count += 1
-            yield document
-    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, OSError, pa.ArrowException) as error:
-        raise ValueError(
-            f"{source.root}/{source.path}: cannot be read past record {count} ({error}), so an unknown number of "
-            f"documents is missing. Fetch the file again, or take it out of {source.pool}."
-        ) from None
+    with reached(source.root, f"{source.pool}: {source.path}"):
+        try:
+            for document in _documents(source):
+                count += 1
+                yield document
+        except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, OSError, pa.ArrowException) as error:
+            raise ValueError(
+                f"{source.root}/{source.path}: cannot be read past record {count} ({error}), so an unknown number of "
+                f"documents is missing. Fetch the file again, or take it out of {source.pool}."
+            ) from None
     if count == 0:
         raise ValueError(f"{source.root}/{source.path}: holds no record. Refill it, or take it out of {source.pool}.")
 

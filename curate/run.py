@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     from curate import explain
     from curate.curation import resolve_curation, run_only
     from curate.files import alone
+    from pipelines.published import publish_finished
 
     console, started = Console(), time.monotonic()
     where = options.target or "runs/latest/pipeline.yaml"
@@ -45,6 +46,7 @@ def main(argv: list[str] | None = None) -> None:
         config.save(pipeline, pipeline.folder / "pipeline.yaml")
         cli.remember_latest(pipeline.folder)
         _curate(console, curation)
+        publish_finished(pipeline)
     console.print(f"{pipeline.folder}: done in {time.monotonic() - started:.1f} s. Next: python -m mix.build")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import fsspec
 
 from curate.config import Files
 from pipelines.config import Pipeline
+from pipelines.storage import connect, is_url, reached
 
 POOLS = ("domain", "replay")
 SAMPLE = "sample:"
@@ -20,6 +22,8 @@ FORMATS = (".jsonl", ".parquet", ".txt", ".wet", *HTML_FORMATS)
 LONGEST_NAME = 150
 """Bytes; files of a run have a source's name in theirs."""
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
+VERSIONS = ("ETag", "blob_id", "md5Hash", "etag", "content_md5")
+"""What object stores and hubs say of a file that changes with its bytes; a file without is read to be known."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,19 @@ def benchmark_files(pipeline: Pipeline, where: str) -> list[str]:
 def _files(pipeline: Pipeline, key: str, globs: list[str], where: str) -> list[tuple[str, str]]:
     found = []
     for index, pattern in enumerate(globs):
-        root = _root("sample" if pattern.startswith(SAMPLE) else pipeline.data_root)
-        pattern = pattern.removeprefix(SAMPLE)
-        filesystem, base = fsspec.url_to_fs(root)
-        paths = sorted(path for path in filesystem.glob(f"{base}/{pattern}") if filesystem.isfile(path))
+        told = f"{where}: {key}[{index}]"
+        if is_url(pattern):
+            root, pattern = _apart(pattern, told)
+        else:
+            root = _root("sample" if pattern.startswith(SAMPLE) else pipeline.data_root)
+            pattern = pattern.removeprefix(SAMPLE)
+        filesystem, base = connect(root, told)
+        with reached(root, told):
+            listed = filesystem.glob(f"{base}/{pattern}", detail=True)
+            paths = sorted(path for path, about in listed.items() if about["type"] == "file" or filesystem.isfile(path))
         if not paths:
             raise ValueError(
-                f"{where}: {key}[{index}]: {pattern!r} matches no file under {root!r}, so the pool would miss it. "
+                f"{told}: {pattern!r} matches no file under {root!r}, so the pool would miss it. "
                 f"Correct the glob or data_root."
             )
         found += [
@@ -116,6 +126,17 @@ def _root(data_root: str) -> str:
         make_sample(folder, seed=0)
         return str(folder)
     return data_root.rstrip("/")
+
+
+def _apart(url: str, where: str) -> tuple[str, str]:
+    """The folder of a URL that is a glob, and the glob below it. Raises ValueError where it names no folder."""
+    plain = re.split(r"[*?\[]", url)[0]
+    root = plain[: plain.rfind("/")]
+    if root.endswith("/") or not is_url(root):
+        raise ValueError(
+            f"{where}: {url!r} names no bucket, so its files cannot be found. Name one: s3://bucket/*.jsonl."
+        )
+    return root, url[len(root) + 1 :]
 
 
 def _source(pool: str, root: str, path: str, where: str, chosen: Files | None = None) -> Source:
@@ -156,13 +177,19 @@ def _page_sources(pool: str, files: list[tuple[str, str]]) -> list[Source]:
 
 
 def _digest(digest: hashlib.blake2b, root: str, path: str) -> int:
-    """Take a file's bytes into the digest; returns how many."""
+    """Take a file's bytes into the digest, or what its storage says changes with them; returns how many there are."""
     filesystem, base = fsspec.url_to_fs(root)
-    size = 0
-    with filesystem.open(f"{base}/{path}", "rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-            size += len(block)
+    with reached(root, path):
+        about = filesystem.info(f"{base}/{path}")
+        version = next((str(about[key]) for key in VERSIONS if about.get(key)), "")
+        if version and isinstance(about["size"], int):
+            digest.update(f"{version}\0".encode())
+            return about["size"]
+        size = 0
+        with filesystem.open(f"{base}/{path}", "rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+                size += len(block)
     return size
 
 

@@ -18,6 +18,8 @@ from pipelines.config import Pipeline
 
 def main(argv: list[str] | None = None) -> None:
     """The command."""
+    from pipelines.published import publish_finished
+
     early = argparse.ArgumentParser(add_help=False)
     _arguments(early)
     if names := early.parse_known_args(argv)[0].compare:
@@ -25,6 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     else:
         pipeline, _ = cli.parse("eval.report", __doc__ or "", "eval", argv, _arguments)
         path = write(pipeline)
+        publish_finished(pipeline)
     print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 

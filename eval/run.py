@@ -33,8 +33,10 @@ def main(argv: list[str] | None = None) -> None:
     from rich.console import Console
 
     from eval import task_scores
+    from pipelines.published import publish_finished
 
     scores = score(pipeline)
+    publish_finished(pipeline)
     console = Console()
     console.print(table(scores))
     if scores["tasks"]:

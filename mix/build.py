@@ -26,7 +26,10 @@ def main(argv: list[str] | None = None) -> None:
     """The command."""
     pipeline, options = cli.parse("mix.build", __doc__ or "", "mix", argv)
     _check_options(pipeline, options)
+    from pipelines.published import publish_finished
+
     build(pipeline)
+    publish_finished(pipeline)
 
 
 def build(pipeline: config.Pipeline) -> "Plan":

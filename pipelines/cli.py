@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 from pipelines import config
 from pipelines.secrets import scrub
 from pipelines.section import Section
+from pipelines.storage import is_url
 
 RUNS = Path("runs")
 
@@ -25,26 +26,39 @@ def parse(
     """Read the command line of `command`, whose own keys are those of `section`.
 
     The keys of `section` are options by their plain name (`--seq-len`), all keys by their dotted name
-    (`--mix.seq_len`). The target is a pipeline file, a run folder, or nothing for the latest run.
+    (`--mix.seq_len`). The target is a pipeline file, a run folder, the URL of a published run (fetched into --output,
+    or runs/<the URL's last name>), or nothing for the latest run.
     Returns the pipeline with the overrides applied, and the options that `arguments` added.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m {command}", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("target", nargs="?", help="pipeline file (.yaml) or run folder; the latest run if left out")
+    parser.add_argument(
+        "target",
+        nargs="?",
+        help="pipeline file (.yaml), run folder, or URL of a published run; the latest run if left out",
+    )
     parser.add_argument("--output", metavar="DIR", help="run folder instead of runs/<name>")
     if arguments:
         arguments(parser)
     _add_keys(parser, section)
     options = parser.parse_args(argv)
     overrides = {key: value for key, value in vars(options).items() if key.startswith("key:") and value is not None}
-    source = _source(options.target or options.output, command)
+    if options.target and is_url(options.target):
+        source = _fetch(options.target, options.output, command)
+    else:
+        source = _source(options.target or options.output, command)
     values = {key.removeprefix("key:"): _value(key, text) for key, text in overrides.items()}
     if options.output:
         values["output"] = options.output
     elif source.name == "pipeline.yaml" and source.parent.name:
         values["output"] = str(source.parent)
-    return config.load(source, values, getattr(options, "allow_import", False)), options
+    pipeline = config.load(source, values, getattr(options, "allow_import", False))
+    if (pipeline.folder / "published.json").exists():
+        from pipelines import published
+
+        published.use(pipeline, command)
+    return pipeline, options
 
 
 def run(main: Callable[[], None]) -> None:
@@ -66,6 +80,20 @@ def remember_latest(folder: Path) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(folder.name)
     temporary.replace(link)
+
+
+def _fetch(url: str, output: str | None, command: str) -> Path:
+    """Fetch a published run; returns its pipeline file."""
+    from curate.files import is_plain
+    from pipelines import published
+
+    published.check_command(command, url)
+    name = url.rstrip("/").rpartition("/")[2]
+    if not output and not is_plain(name):
+        raise ValueError(f"{url}: ends with no name that a folder could have. Name one with --output.")
+    folder = Path(output) if output else RUNS / name
+    published.fetch(url.rstrip("/"), folder)
+    return folder / "pipeline.yaml"
 
 
 def _source(target: str | None, command: str) -> Path:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError
+from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, field_validator
 
 from curate.config import CurateConfig, Files
 from eval.config import EvalConfig
 from mix.config import MixConfig
 from pipelines.secrets import refuse, scrub
 from pipelines.section import Section
+from pipelines.storage import StorageConfig, is_url
 from tokenization.config import TokenizerConfig
 from train.config import TrainConfig
 from train.keys.pilot import PilotConfig
@@ -60,7 +61,15 @@ class Pipeline(Section):
     train: TrainConfig = TrainConfig()
     pilot: PilotConfig = PilotConfig()
     eval: EvalConfig = EvalConfig()
+    storage: StorageConfig = StorageConfig()
     _imports: bool = PrivateAttr(False)
+
+    @field_validator("output")
+    @classmethod
+    def _is_folder(cls, output: str | None) -> str | None:
+        if output and is_url(output):
+            raise ValueError("a run is made in a folder of this machine; set storage.publish to this URL to publish it")
+        return output
 
     @property
     def allows_imports(self) -> bool:

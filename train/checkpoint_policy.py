@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from curate.files import identity
 from pipelines.secrets import scrub
+from pipelines.storage import reached
 from train import checksums
 from train.checksums import COMPLETE
 
@@ -71,7 +72,7 @@ def check(pipeline: "Pipeline") -> None:
                 f"nothing to choose from. Set train.checkpoint_every to a multiple of eval.every below train.steps."
             )
     if train.archive:
-        Archive(train.archive)
+        Archive(train.archive).reach()
 
 
 class Archive:
@@ -83,13 +84,18 @@ class Archive:
         from fsspec.implementations.local import LocalFileSystem
 
         try:
-            self._files, self._root = url_to_fs(url)
+            self._files, self._root = url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise ValueError(
                 f"train.archive: {url!r} cannot be written to ({error}), so checkpoints would pile up. Install the "
                 "package it names, or name a folder."
             ) from None
-        self._local = isinstance(self._files, LocalFileSystem)
+        self._url, self._local = url, isinstance(self._files, LocalFileSystem)
+
+    def reach(self) -> None:
+        """Raises ValueError where the place does not answer, or not with these credentials."""
+        with reached(self._url, "train.archive"):
+            self._files.exists(self._root)
 
     def move(self, folder: Path) -> str:
         """Copy a complete checkpoint, read the copy back, and only then remove the original. Returns the new place.
@@ -122,7 +128,8 @@ class Archive:
         begun = f"{self._root}/.{target.rpartition('/')[2]}.tmp" if self._local else target
         if self._files.exists(begun):
             self._files.rm(begun, recursive=True)
-        self._files.makedirs(begun, exist_ok=True)
+        if self._local:  # an object store has no folders, and would be given a bucket that is misspelt
+            self._files.makedirs(begun, exist_ok=True)
         for name, wanted in files.items():
             self._files.put_file(str(folder / name), f"{begun}/{name}")
             with self._files.open(f"{begun}/{name}", "rb") as copy:

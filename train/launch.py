@@ -23,6 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     """Train, or finish what a killed run left."""
     pipeline, _ = cli.parse("train.launch", __doc__ or "", "train", argv)
     from curate.files import alone
+    from pipelines.published import publish_finished
     from train import parallelism, settings
 
     world, first = int(os.environ.get("WORLD_SIZE", "1")), os.environ.get("RANK", "0") == "0"
@@ -44,8 +45,11 @@ def main(argv: list[str] | None = None) -> None:
         if export.is_dir():
             if first:
                 print(f"{export}: is there, the run is finished after {pipeline.train.steps} steps.")
+                publish_finished(pipeline)
             return
         _train(found, str(layout), world, first)
+        if first and export.is_dir():
+            publish_finished(pipeline)
 
 
 def _spin_briefly() -> None:

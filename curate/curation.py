@@ -196,7 +196,7 @@ def _prepare(curation: Curation, runner: Runner, step: Step, parts: list[Part]) 
 
 def _decide(curation: Curation, runner: Runner, step: Step) -> None:
     curation.say(f"{step.stage.label}: decide")
-    parts = _parts(curation, step)
+    parts = [part for part in _parts(curation, step) if step.stage.is_for(part.source)]
 
     def decide() -> None:
         measured = Measured(step.folder, parts)

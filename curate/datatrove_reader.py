@@ -9,7 +9,7 @@ from datatrove.pipeline.readers.base import BaseDiskReader
 from loguru import logger
 
 from curate.datatrove_step import load
-from curate.records import Accountable, unreadable
+from curate.records import Accountable, reformat_of, unreadable
 from curate.sources import Source
 
 CHOOSING = {"data_folder", "paths_file", "limit", "skip", "recursive", "glob_pattern", "shuffle_files", "adapter"}
@@ -56,6 +56,7 @@ def read_with(source: Source) -> Iterator[Document]:
     number = 0
     try:
         reader = make_reader(source.reader, source.root, json.loads(source.arguments), source.path)
+        reader.reformat = reformat_of(source)
         for document in _given(reader, source):
             document.metadata["record"] = number
             yield document

@@ -62,9 +62,10 @@ class Heuristics(Stage, name="heuristics"):
     the limit. Every rule sees the text as it came; name the stage twice to judge what `c4_lines` left.
 
     Where it differs from datatrove:
-    - A word is a run of non-blank characters from its first to its last letter, digit or underscore; every other sign
-      is a word too (`\\w(?:\\S*\\w)?|\\S`). datatrove asks spaCy, which also splits at hyphens, contractions and units
-      (`5mg`); given our words as its WordTokenizer it decides the same.
+    - A word is a run of non-blank characters from its first to its last letter, combining mark (Hindi vowel signs and
+      viramas are some), digit or underscore; every other sign is a word too (`W(?:\\S*W)?|\\S`, W being \\w or a mark).
+      datatrove asks spaCy, which also splits at hyphens, contractions and units (`5mg`); given our words as its
+      WordTokenizer it decides the same.
     - A sentence ends with a word that ends in . ! or ? before closing quotes or brackets, and with a line.
     - Repeated n-grams are the same words in a row; datatrove compares them joined, so that `1 11` repeats `11 1`.
     - A document without any word is dropped as empty_text where datatrove would divide by 0.
@@ -78,7 +79,7 @@ class Heuristics(Stage, name="heuristics"):
     c4 and fineweb run at 94 MB/s (tests/benchmarks/heuristics.py).
     """
 
-    version = 2
+    version = 3
 
     rules: list[Literal["gopher", "c4", "c4_lines", "fineweb"]] = ["gopher", "c4"]
     """Which sets of rules apply. c4_lines cuts lines, recorded in edited/; most lines of a clinical note would go."""

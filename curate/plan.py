@@ -1,5 +1,6 @@
 """From the stage list of a pipeline file to what has to run: identities, folders, passes."""
 
+import fnmatch
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import curate.stages  # noqa: F401  (registers every stage)
-from curate.datatrove_step import DatatroveStep, check_name
+from curate.datatrove_step import check_name
 from curate.files import file_identity, identity
 from curate.passes import is_complete
 from curate.sources import HTML_FORMATS, Source
@@ -72,6 +73,7 @@ def build_steps(
         used = benchmarks if stage.name == "decontaminate" else []
         place = f"{where}: curate.stages[{index}].{stage.label}"
         stage._workspace = Workspace(work, [], used, index < leading, place, read_files)
+        _check_sources(stage, place, sorted(read_files))
         files.append({path: file_identity(path) for path in [*stage.inputs(), *used]})
     made_of = [[_keys(stage), list(held.values())] for stage, held in zip(stages, files, strict=True)]
     read_identity = identity(
@@ -123,16 +125,26 @@ def passes(steps: list[Step], reading: bool) -> list[Pass]:
 
 
 def _reader(source: Source) -> list[str]:
-    return [source.reader, source.arguments] if source.reader else []
+    return [*([source.reader, source.arguments] if source.reader else []), *([source.reformat] * bool(source.reformat))]
+
+
+def _check_sources(stage: Stage, where: str, names: list[str]) -> None:
+    if unknown := [one for one in stage.sources if not fnmatch.filter(names, one)]:
+        raise ValueError(
+            f"{where}.sources: {unknown[0]!r} matches no source, so {stage.label} would leave alone what it is to look "
+            f"at. Name some of: {', '.join(names)}"
+        )
 
 
 def _check_html(sources: list[Source], stages: list[Stage], where: str) -> None:
-    pages = [source for source in sources if source.format in HTML_FORMATS and not source.reader]
-    if pages and not any(stage.name == "extract" for stage in stages):
-        raise ValueError(
-            f"{where}: {pages[0].pool}: {pages[0].path} is HTML and curate.stages has no `extract`, so its tags and "
-            "scripts would be trained on. Put `- extract` first."
-        )
+    extracts = [stage for stage in stages if stage.name == "extract"]
+    for source in sources:
+        is_html = source.format in HTML_FORMATS and not source.reader
+        if is_html and not any(stage.is_for(source.name) for stage in extracts):
+            raise ValueError(
+                f"{where}: {source.pool}: {source.path} is HTML and curate.stages has no `extract` for it, so its tags "
+                "and scripts would be trained on. Put `- extract` first."
+            )
 
 
 def unfinished(steps: list[Step]) -> list[Step]:
@@ -155,22 +167,24 @@ def _stage(entry: Any, imports: bool, where: str) -> Stage:
         raise ValueError(f"{where}.{name}: {keys!r} is not a set of keys. Write {name}: {{key: value}}.")
     if "." in name:
         check_name(name, imports, where)
-        return DatatroveStep(step=name, arguments=keys)
-    if name not in STAGES:
+        arguments = {key: value for key, value in keys.items() if key != "sources"}
+        kind, keys = "datatrove", {"step": name, "arguments": arguments, "sources": keys.get("sources", [])}
+    elif (kind := name) not in STAGES:
         raise ValueError(
             f"{where}: there is no stage {name!r}. Known: {', '.join(sorted(STAGES))}, and datatrove's filters and "
             "formatters by their dotted names."
         )
     try:
-        return STAGES[name](**keys)
+        return STAGES[kind](**keys)
     except ValidationError as error:
-        raise ValueError("\n".join(_explain(f"{where}.{name}", STAGES[name], one) for one in error.errors())) from None
+        raise ValueError("\n".join(_explain(f"{where}.{name}", STAGES[kind], one) for one in error.errors())) from None
 
 
 def _explain(where: str, stage: type[Stage], problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"{where}.{key}: there is no such key. Known here: {', '.join(stage.model_fields) or 'none'}."
+        known = [*(name for name in stage.model_fields if name != "sources"), "sources"]
+        return f"{where}.{key}: there is no such key. Known here: {', '.join(known)}."
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":
         return f"{where}.{key}: {message}" if key else f"{where}: {message}"

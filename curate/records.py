@@ -23,7 +23,9 @@ from datatrove.data import Document
 from datatrove.pipeline.readers import JsonlReader, ParquetReader
 from datatrove.pipeline.readers.base import BaseDiskReader
 
+from curate.config import Reformat
 from curate.parts import EXCERPT
+from curate.reformat import NoAnswer, as_text, identifier
 from curate.sources import Source
 from pipelines.storage import reached
 
@@ -33,6 +35,9 @@ PARQUET_ROWS = 256
 
 class Accountable(BaseDiskReader):
     """Turns a record into a document, or into one that carries its problem."""
+
+    reformat: Reformat | None = None
+    """How records without a text become one; None: they have a text."""
 
     @contextmanager
     def opened(self, filepath: str) -> Iterator[Any]:
@@ -47,6 +52,8 @@ class Accountable(BaseDiskReader):
     def get_document_from_dict(self, data: Any, source_file: str, id_in_file: int | str) -> Document:
         if not isinstance(data, dict):
             return unreadable(id_in_file, f"is {type(data).__name__}, not an object with a text", str(data))
+        if self.reformat:
+            return self._reformatted(data, id_in_file, self.reformat)
         text = data.get(self.text_key)
         if not isinstance(text, str):
             found = "no text" if self.text_key not in data else f"a text that is {type(text).__name__}"
@@ -55,6 +62,13 @@ class Accountable(BaseDiskReader):
         if own is None or own == "":
             own = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
         return Document(text=text, id=str(own), metadata={"record": id_in_file})
+
+    def _reformatted(self, data: dict[str, Any], id_in_file: int | str, keys: Reformat) -> Document:
+        own = identifier(data, data.get(self.id_key))
+        try:
+            return Document(text=as_text(data, own, keys), id=own, metadata={"record": id_in_file})
+        except NoAnswer as problem:
+            return unreadable(id_in_file, str(problem), "")
 
 
 class JsonlRecords(Accountable, JsonlReader):
@@ -86,12 +100,13 @@ class ParquetRecords(Accountable, ParquetReader):
         with self.opened(filepath) as file:
             parquet = pq.ParquetFile(file)
             columns = parquet.schema_arrow.names
-            if self.text_key not in columns:
+            needed = self.reformat.question if self.reformat else self.text_key
+            if needed not in columns:
                 raise ValueError(
-                    f"{self.data_folder.path}/{filepath}: has no column {self.text_key!r} (it has "
+                    f"{self.data_folder.path}/{filepath}: has no column {needed!r} (it has "
                     f"{', '.join(columns)}), so it gives no document. Rename the column, or take the file out."
                 )
-            wanted = [name for name in (self.text_key, self.id_key) if name in columns]
+            wanted = columns if self.reformat else [one for one in (self.text_key, self.id_key) if one in columns]
             number = 0
             for batch in parquet.iter_batches(batch_size=PARQUET_ROWS, columns=wanted):
                 for row in _rows(batch):
@@ -200,7 +215,13 @@ def _documents(source: Source) -> Iterator[Document]:
 
         return read_with(source)
     reader = READERS[source.format](source.root)
+    reader.reformat = reformat_of(source)
     return _pages(reader, source.pages) if source.pages else reader.read_file(source.path)
+
+
+def reformat_of(source: Source) -> Reformat | None:
+    """How the source's records become text."""
+    return Reformat.model_validate_json(source.reformat) if source.reformat else None
 
 
 def _pages(reader: Accountable, paths: Sequence[str]) -> Iterator[Document]:

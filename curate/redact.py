@@ -1,6 +1,5 @@
 """Replaces identifiers inside documents: what patterns can find, and names where a recogniser is asked for."""
 
-import fnmatch
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +44,8 @@ class Redact(Stage, name="redact"):
     It does not find: names and places without `recogniser`; street addresses, cities, organisations; week days, times
     of day, holidays, years; numbers in words; identifiers that a line break or a typing error cuts; photographs,
     biometrics; what is rare enough to identify a person. Patterns are for English text and US and common international
-    formats. It helps to de-identify and makes no text de-identified in the sense of any law.
+    formats. It helps to de-identify and makes no text de-identified in the sense of any law. Papers and general text
+    lose their dates and links, unless `sources` leaves them out.
 
     Place it at the head of a pipeline (before or after `normalize`): it then runs while texts are read, and no file of
     the run has an identifier. Behind another stage, `work/` keeps the texts as they were read, and the ledger shows how
@@ -67,9 +67,6 @@ class Redact(Stage, name="redact"):
     placeholders can be redacted again without a change: a moved date is a date."""
     seed: int = 0
     """Chooses the surrogates. Who knows it can test guesses of short identifiers: keep it and pipeline.yaml back."""
-    sources: list[str] = []
-    """Sources to redact, by name or pattern ("*notes*"), each of which must match one; empty redacts all. Papers and
-    general text lose their dates and links otherwise."""
     recogniser: Literal["none", "presidio"] = "none"
     """presidio also finds names of people and places (extra `presidio`); eponyms (Parkinson, Crohn) stay. none is off.
     Slow, as it runs a spaCy model over every text; how well names are found is the model's."""
@@ -83,13 +80,8 @@ class Redact(Stage, name="redact"):
         candidates(pl.Series(["text 1"]))
 
     def inputs(self) -> list[str]:
-        """The model's description, where the model is a folder; refuses sources and models that are not there."""
+        """The model's description, where the model is a folder; refuses a model that is not there."""
         where = self.workspace.where
-        if unknown := [one for one in self.sources if not fnmatch.filter(self.workspace.sources, one)]:
-            raise ValueError(
-                f"{where}.sources: {unknown[0]!r} matches no source, so its identifiers would stay. "
-                f"Name some of: {', '.join(sorted(self.workspace.sources))}"
-            )
         if self.recogniser == "none":
             return []
         from curate.redact_names import missing
@@ -101,14 +93,10 @@ class Redact(Stage, name="redact"):
 
     def judge(self, documents: pl.DataFrame) -> Verdicts:
         rows: dict[str, list[int | str]] = {name: [] for name in ("at", "start", "end", "reason", "detail", "after")}
-        chosen = documents.with_row_index("at")
-        if self.sources:
-            named = {name for one in self.sources for name in fnmatch.filter(self.workspace.sources, one)}
-            chosen = chosen.filter(pl.col("source").is_in(named))
-        ats, ids = chosen["at"].to_list(), chosen["id"].to_list()
-        for place, text, found in self._found(chosen["text"]):
+        ids = documents["id"].to_list()
+        for place, text, found in self._found(documents["text"]):
             after = self._after(ids[place], text, found)
-            rows["at"] += [ats[place]] * len(found)
+            rows["at"] += [place] * len(found)
             rows["start"] += [one.start for one in found]
             rows["end"] += [one.end for one in found]
             rows["reason"] += [one.entity for one in found]

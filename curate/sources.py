@@ -19,6 +19,8 @@ PAGE_FORMATS = (".html", ".htm")
 HTML_FORMATS = (*PAGE_FORMATS, ".warc")
 """Formats whose records are HTML: the stage `extract` turns them into text."""
 FORMATS = (".jsonl", ".parquet", ".txt", ".wet", *HTML_FORMATS)
+RECORD_FORMATS = (".jsonl", ".parquet")
+"""Formats whose records have keys."""
 LONGEST_NAME = 150
 """Bytes; files of a run have a source's name in theirs."""
 COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
@@ -46,6 +48,8 @@ class Source:
     """Dotted name of the datatrove reader asked for; empty takes the one for the format."""
     arguments: str = "{}"
     """The reader's arguments, as JSON."""
+    reformat: str = ""
+    """curate.config.Reformat as JSON; empty where records have a text."""
 
     @property
     def format(self) -> str:
@@ -68,7 +72,8 @@ def resolve(pipeline: Pipeline, where: str) -> list[Source]:
             if isinstance(entry, Files):
                 from curate.datatrove_step import check_name
 
-                check_name(entry.reader, pipeline.allows_imports, f"{where}: {pool}")
+                if entry.reader:
+                    check_name(entry.reader, pipeline.allows_imports, f"{where}: {pool}")
                 chosen = _files(pipeline, pool, [entry.files], where)
                 sources += [_source(pool, root, path, where, entry) for root, path in chosen]
     for source in sources:
@@ -140,11 +145,22 @@ def _apart(url: str, where: str) -> tuple[str, str]:
 
 
 def _source(pool: str, root: str, path: str, where: str, chosen: Files | None = None) -> Source:
-    if not chosen and _suffix(path) not in FORMATS:
+    reader = chosen.reader if chosen else ""
+    if not reader and _suffix(path) not in FORMATS:
         raise ValueError(
             f"{where}: {pool}: {path} is of no known format. Known: {', '.join(FORMATS)}, "
-            f"each also compressed ({', '.join(COMPRESSIONS)}). Others need a datatrove reader: "
+            f"each but .parquet also compressed ({', '.join(COMPRESSIONS)}). Others need a datatrove reader: "
             "{files: GLOB, reader: datatrove.pipeline.readers.CSVReader}."
+        )
+    if chosen and not reader and _suffix(path) not in RECORD_FORMATS:
+        raise ValueError(
+            f"{where}: {pool}: {path} has no records with keys, so reformat cannot make text of them. It takes "
+            f"{', '.join(RECORD_FORMATS)}; name a datatrove reader for others."
+        )
+    if not reader and _suffix(path) == ".parquet" and path.endswith(COMPRESSIONS):
+        raise ValueError(
+            f"{where}: {pool}: {path} is a Parquet file that was compressed as a whole, so it cannot be read without "
+            "being unpacked: a Parquet file is read from its end, and holds its columns compressed. Unpack it."
         )
     digest = hashlib.blake2b(digest_size=8)
     size = _digest(digest, root, path)
@@ -153,10 +169,14 @@ def _source(pool: str, root: str, path: str, where: str, chosen: Files | None = 
     source = Source(pool, _stem(path), root, path, size, digest.hexdigest())
     if not chosen:
         return source
+    if chosen.reformat:
+        source = replace(source, reformat=chosen.reformat.model_dump_json())
+    if not reader:
+        return source
     from curate.datatrove_reader import make_reader
 
-    make_reader(chosen.reader, root, chosen.arguments, f"{where}: {pool}")
-    return replace(source, reader=chosen.reader, arguments=json.dumps(chosen.arguments, sort_keys=True))
+    make_reader(reader, root, chosen.arguments, f"{where}: {pool}")
+    return replace(source, reader=reader, arguments=json.dumps(chosen.arguments, sort_keys=True))
 
 
 def _page_sources(pool: str, files: list[tuple[str, str]]) -> list[Source]:

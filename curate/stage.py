@@ -7,6 +7,7 @@ verdicts; texts are not copied and not rewritten until the last pass. There are 
 - global: `measure` takes numbers from each part, then `decide` sees the numbers of all parts and gives the verdicts.
 """
 
+import fnmatch
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -59,6 +60,10 @@ class Stage(Section, PipelineStep):
     _stats: Any = PrivateAttr(default=None)
     _workspace: Any = PrivateAttr(default=None)
 
+    sources: list[str] = []
+    """Sources that the stage is for, by name or pattern ("*notes*"), each of which must match one; it leaves the others
+    as they are, and does not compare with them. Empty, the default, is for all."""
+
     def __init_subclass__(cls, name: str = "", **_: Any) -> None:
         super().__init_subclass__()  # takes `name` away; pydantic hands it to the method below
 
@@ -93,12 +98,18 @@ class Stage(Section, PipelineStep):
         assert data is not None
         for batch in data:
             with self.track_time():
-                if self.is_global:
+                if not self.is_for(batch.part.source):
+                    pass
+                elif self.is_global:
                     save_measured(self.workspace.folder, batch, self.measure(batch.documents))
                 else:
                     verdicts = self.judge(batch.documents)
                     batch = record(self.workspace.folder, batch, verdicts, self.workspace.while_reading)
             yield batch
+
+    def is_for(self, source: str) -> bool:
+        """Whether the stage is to look at a source's documents."""
+        return not self.sources or any(fnmatch.fnmatchcase(source, one) for one in self.sources)
 
     def inputs(self) -> list[str]:
         """Files outside the run that the verdicts depend on (models, lists); their bytes enter the identity."""

@@ -31,6 +31,10 @@ def of_documents(facts: Facts) -> list[str]:
     for stage in facts.stages:
         found += _redact(stage) if stage.name == "redact" else []
         found += _toxicity(stage) if stage.name == "toxicity" else []
+        if stage.sources and stage.name in NOT_RUN and stage.name != "redact":
+            found.append(f"Sources other than {', '.join(map(text, stage.sources))}: `{stage.name}` left them alone.")
+    if tokens := [one.source for one in facts.pipeline.mix.token_files]:
+        found.append(f"All of {', '.join(map(text, tokens))}: taken as tokens, which no stage has looked at.")
     if unknown := [source for source, licence in facts.licences.items() if licence == UNKNOWN]:
         found.append(f"Licences of {', '.join(map(text, unknown))}: the pipeline file names none.")
     if known := len(facts.licences) - len(unknown):

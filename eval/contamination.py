@@ -92,10 +92,15 @@ def _asked(run: Path) -> tuple[set[str], set[str]]:
     if not any(stage["name"].startswith(STAGE) for stage in read_manifest(manifest, stages=list)["stages"]):
         return set(), set()
     curated = config.load(run / "pipeline.yaml")
+    if curated.mix.token_files:  # which curation has not seen
+        return set(), set()
+    entries = [{one: {}} if isinstance(one, str) else one for one in curated.curate.stages]
+    keys: list[dict[str, Any]] = [entry[STAGE] or {} for entry in entries if STAGE in entry]
+    keys = [one for one in keys if not one.get("sources")]  # what some sources were freed of, others may hold
+    if not keys:
+        return set(), set()
     paths = benchmark_files(curated, str(run / "pipeline.yaml"))
     leads = {item.lead for item in read_items(paths, str(run / "pipeline.yaml"))} if paths else set()
-    entries = [entry for entry in curated.curate.stages if isinstance(entry, dict)]
-    keys: list[dict[str, Any]] = [entry[STAGE] or {} for entry in entries if STAGE in entry]
     return leads, {name for one in keys for name in one.get("tasks", [])}
 
 

@@ -67,7 +67,7 @@ def sweep(pipeline: Pipeline, wanted: list[Arm], seeds: list[int], processes: in
 def _pipeline(pipeline: Pipeline, arm: Arm, seed: int) -> Pipeline:
     """The pipeline of an arm's own run."""
     folder = pipeline.folder / "sweep" / f"{arm.folder}-seed-{seed}"
-    own = {"output": str(folder), "train.run": "main", "mix.seed": seed, "train.seed": seed}
+    own = {"output": str(folder), "train.run": "main", "mix.seed": seed, "train.seed": seed, "phases": []}
     return with_keys(pipeline, arm.keys | own)
 
 

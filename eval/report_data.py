@@ -110,8 +110,10 @@ def _as_trained(pipeline: Pipeline, made_with: dict[str, Any]) -> Pipeline:
     """The pipeline with the keys of training and evaluation that the training run has, whatever its file says now."""
     from eval.sweep_arms import with_keys
 
+    if not made_with:
+        return pipeline
     kept = {key: value for key, value in made_with.items() if key.startswith(("train.", "eval.")) or key == "model"}
-    return with_keys(pipeline, kept)
+    return with_keys(pipeline, kept | {"phases": made_with.get("phases", [])})
 
 
 def _checkpoints(folder: Path) -> list[dict[str, Any]]:

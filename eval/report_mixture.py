@@ -121,8 +121,29 @@ def mixture(run: Run) -> Markup:
     ]
     columns = ("pool", "source", "documents", "cut", "tokens", "rows", "padding", "rows dealt", "epochs")
     by_source = html("<h3>By source</h3>{}", table(columns, sources, range(2, 9)))
-    told = (*_sentences("Rescaled", run.mixture["rescaled"]), *_sentences("Advice", run.mixture["advice"]))
+    phases = [_phases(run)] if run.mixture.get("phases") else []
+    told = (*phases, *_sentences("Rescaled", run.mixture["rescaled"]), *_sentences("Advice", run.mixture["advice"]))
     return section("mixture", title, about, table(headings, pools, range(1, 7)), *told, by_source)
+
+
+def _phases(run: Run) -> Markup:
+    """What each phase was asked to hold, and what the plan deals to it."""
+    assert run.mixture
+    rows = [
+        (
+            phase["name"],
+            count(phase["first_step"]),
+            count(phase["steps"]),
+            pool,
+            Figure(phase["asked"][pool], percent(phase["asked"][pool])),
+            Figure(dealt["share"], percent(dealt["share"])),
+            ", ".join(f"{name} {percent(one['weight'])}" for name, one in dealt["sources"].items() if one["weight"]),
+        )
+        for phase in run.mixture["phases"]
+        for pool, dealt in phase["got"].items()
+    ]
+    headings = ("phase", "first step", "steps", "pool", "asked", "planned", "sources of the pool")
+    return html("<h3>By phase</h3>{}", table(headings, rows, (1, 2, 4, 5)))
 
 
 def _sentences(heading: str, found: list[str]) -> list[Markup]:

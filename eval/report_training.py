@@ -9,6 +9,8 @@ from eval.report_data import Run
 from eval.report_events import done, evidence
 from eval.report_html import EMPTY, chart_places, count, html, missing, section, table, words
 from eval.report_spikes import troubles
+from train.keys.phases import in_turn
+from train.keys.schedule import ScheduleKeys
 
 LOSS, RATE, NORM = "Training loss by pool", "Learning rate", "Gradient norm (before clipping)"
 SHARE, PENALTY = "Domain share of each batch", "Penalty for leaving the base's weights"
@@ -35,8 +37,10 @@ def training(run: Run) -> tuple[Markup, dict[str, Any]]:
 
 
 def events(run: Run) -> list[tuple[int, str]]:
-    """Step and name of the events that charts mark."""
-    return [(event["step"], words(event["event"])) for event in run.journal if event["event"] not in UNMARKED]
+    """Step and name of the events that charts mark, the beginnings of phases among them."""
+    found = [(event["step"], words(event["event"])) for event in run.journal if event["event"] not in UNMARKED]
+    phases = run.mixture.get("phases", []) if run.mixture else []
+    return [*((phase["first_step"], f"phase {phase['name']}") for phase in phases), *found]
 
 
 def mark(run: Run, charts: dict[str, Any]) -> None:
@@ -72,14 +76,22 @@ def _charts(run: Run) -> dict[str, Any]:
 
 def _notes(run: Run) -> dict[str, str]:
     """A sentence for below a chart."""
-    keys = run.pipeline.train
-    rate = (
-        f"{keys.schedule.replace('_', ' ').capitalize()}: warm-up over {keys.warmup_steps:,} steps to {keys.peak:g}, "
-        f"then {SHAPES[keys.schedule]}, {keys.peak * keys.floor:g} on step {keys.steps:,}."
-    )
+    keys, phases = run.pipeline.train, run.pipeline.phases
+    rate = _rate(keys, f"step {keys.steps:,}")
+    if phases:
+        rates = zip(phases, in_turn(keys, phases), strict=True)
+        rate = " ".join(f"Phase {phase.name}: {_rate(own, 'its last step')}" for phase, own in rates)
     held = [f"EWC of strength {keys.ewc:g} (arXiv 1612.00796)"] if keys.ewc else []
     held += [f"L2-SP of strength {keys.l2_sp:g} (arXiv 1802.01483)"] if keys.l2_sp else []
     return {RATE: rate, PENALTY: f"{' and '.join(held) or 'EWC, switched on during the run'}."}
+
+
+def _rate(keys: ScheduleKeys, end: str) -> str:
+    """The learning rate up to its `end` in a sentence."""
+    return (
+        f"{keys.schedule.replace('_', ' ').capitalize()}: warm-up over {keys.warmup_steps:,} steps to {keys.peak:g}, "
+        f"then {SHAPES[keys.schedule]}, {keys.peak * keys.floor:g} on {end}."
+    )
 
 
 def _journal(run: Run) -> Markup:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from mix.plan import Plan
     from mix.source import Documents, Packed
+    from mix.token_files import TokenFiles
     from tokenization.encode import Encoder
 
 POOLS = ("domain", "replay")
@@ -36,31 +37,42 @@ def build(pipeline: config.Pipeline) -> "Plan":
     """Pack what is not packed yet and write the plan; prints what is asked for before and what it got after."""
     from curate.files import alone
     from mix.advice import advise
+    from mix.best import split
+    from mix.shards import padding_id
     from mix.show import show_asked, show_got
     from mix.source import find_documents, pack_sources, remove_others
+    from mix.token_files import find_token_files
     from mix.weights import pool_shares
     from tokenization.encode import Encoder
 
     mix = pipeline.mix
     shares = pool_shares(_file(pipeline), mix, POOLS)
-    sources = find_documents(pipeline.folder / "documents", POOLS)
-    _check_pools(pipeline, shares, sources)
+    sources: list[Documents | TokenFiles] = [*split(find_documents(pipeline.folder / "documents", POOLS), mix.best)]
     encoder = Encoder(pipeline.folder / "tokenizer", mix.encode_check)
+    text = {(source.pool, source.source) for source in sources}
+    padding = padding_id(encoder.bos, encoder.eos)
+    sources = [*sources, *find_token_files(_file(pipeline), mix.token_files, text, encoder, padding)]
+    _check_pools(pipeline, shares, sources)
     show_asked(pipeline, shares, sources, encoder)
     with alone(pipeline.folder):
         remove_others(pipeline.folder, sources)
         packed = pack_sources(pipeline.folder, sources, encoder, mix.seq_len, mix.packing)
         plan, rescaled = _plan(pipeline, packed, encoder)
-        got = _got(pipeline, plan)
+        got, phases = _got(pipeline, plan), _got_by_phase(pipeline, plan)
         advice = advise(pipeline, plan)
-        _write(pipeline, plan, got, rescaled, advice)
-    show_got(pipeline, plan, got, packed, rescaled, advice)
+        _write(pipeline, plan, got, phases, rescaled, advice)
+    show_got(pipeline, plan, got, phases, packed, rescaled, advice)
     return plan
 
 
 def _check_options(pipeline: config.Pipeline, options: "Namespace") -> None:
     """Shares on the command line beside a schedule: which of them holds is not clear."""
     given = [f"--{pool}" for pool in POOLS if getattr(options, f"key:mix.{pool}") is not None]
+    if given and pipeline.phases:
+        raise ValueError(
+            f"{' '.join(given)}: {options.target or _file(pipeline)} has phases, each with its shares, so it is not "
+            "clear which hold. Change the phases, or leave it out."
+        )
     if given and pipeline.mix.schedule:
         raise ValueError(
             f"{' '.join(given)}: {options.target or _file(pipeline)} has a mix.schedule, which says the shares of "
@@ -69,7 +81,9 @@ def _check_options(pipeline: config.Pipeline, options: "Namespace") -> None:
         )
 
 
-def _check_pools(pipeline: config.Pipeline, shares: list[dict[str, Fraction]], sources: list["Documents"]) -> None:
+def _check_pools(
+    pipeline: config.Pipeline, shares: list[dict[str, Fraction]], sources: "list[Documents | TokenFiles]"
+) -> None:
     for pool in POOLS:
         part = max(parts[pool] for parts in shares)
         if part and not any(source.pool == pool and source.documents for source in sources):
@@ -116,10 +130,15 @@ def _plan(pipeline: config.Pipeline, packed: list["Packed"], encoder: "Encoder")
     return plan, list(rescaled)
 
 
-def _got(pipeline: config.Pipeline, plan: "Plan") -> dict[str, Any]:
-    """What the plan gives over the training budget, by pool and source."""
-    rows = pipeline.train.steps * pipeline.train.global_batch
-    taken, asked = iter(plan.taken(rows)), iter(plan.asked(rows))
+def _got(pipeline: config.Pipeline, plan: "Plan", first: int = 0, steps: int | None = None) -> dict[str, Any]:
+    """What the plan gives over steps from `first` (from 0 on), all by default, by pool and source."""
+    batch = pipeline.train.global_batch
+    rows = (pipeline.train.steps if steps is None else steps) * batch
+    ends = (first * batch, first * batch + rows)
+    taken, asked = (
+        iter([after - before for before, after in zip(*map(count, ends), strict=True)])
+        for count in (plan.taken, plan.asked)
+    )
     got: dict[str, Any] = {}
     for pool in plan.pools:
         wanted = [next(asked) for _ in pool.sources]
@@ -140,10 +159,29 @@ def _got(pipeline: config.Pipeline, plan: "Plan") -> dict[str, Any]:
     return got
 
 
+def _got_by_phase(pipeline: config.Pipeline, plan: "Plan") -> list[dict[str, Any]]:
+    """Each of `phases:` with its first step (from 1 on), the pools' shares as asked for, and what the plan gives it."""
+    found: list[dict[str, Any]] = []
+    begin = 0
+    for phase in pipeline.phases:
+        asked = next(knot for knot in pipeline.mix.schedule if knot.step == begin)
+        shares = {pool: getattr(asked, pool) for pool in POOLS}
+        got = _got(pipeline, plan, begin, phase.steps)
+        found.append({"name": phase.name, "first_step": begin + 1, "steps": phase.steps, "asked": shares, "got": got})
+        begin += phase.steps
+    return found
+
+
 def _write(
-    pipeline: config.Pipeline, plan: "Plan", got: dict[str, Any], rescaled: list[str], advice: list[str]
+    pipeline: config.Pipeline,
+    plan: "Plan",
+    got: dict[str, Any],
+    phases: list[dict[str, Any]],
+    rescaled: list[str],
+    advice: list[str],
 ) -> None:
-    """mixture.json: identity, plan, budget, asked (mean share of each pool), got, rescaled and advice (sentences)."""
+    """mixture.json: identity, plan, budget, asked (mean share of each pool), got, phases (name, first step, steps, what
+    was asked and got), rescaled and advice (sentences)."""
     from curate.files import write_json
 
     train = pipeline.train
@@ -153,9 +191,16 @@ def _write(
     for (pool, _), wanted in zip(plan.sources, plan.asked(rows), strict=True):
         asked[pool.name] += float(wanted / rows)
     asked = {pool: round(part, 9) for pool, part in asked.items()}
-    mixture = {"identity": plan.identity, "plan": plan.to_json(), "budget": budget, "asked": asked, "got": got}
+    mixture: dict[str, Any] = {
+        "identity": plan.identity,
+        "plan": plan.to_json(),
+        "budget": budget,
+        "asked": asked,
+        "got": got,
+    }
+    mixture |= {"phases": phases, "rescaled": rescaled, "advice": advice}
     config.save(pipeline, _file(pipeline))
-    write_json(pipeline.folder / "mixture.json", mixture | {"rescaled": rescaled, "advice": advice})
+    write_json(pipeline.folder / "mixture.json", mixture)
 
 
 def _file(pipeline: config.Pipeline) -> Path:

@@ -12,6 +12,10 @@ DEFAULT = "default"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weights = dict[str, Annotated[float, Field(ge=0)]]
+WeightsKey = Annotated[
+    Annotated[Literal["natural"], Tag("name")] | Annotated[Weights, Tag("by_source")],
+    Discriminator(lambda value: "by_source" if isinstance(value, dict) else "name"),
+]
 Cap = Annotated[float, Field(gt=0)]
 
 
@@ -24,9 +28,13 @@ class KnotConfig(Section):
     """Share of rows from the domain pool."""
     replay: Share
     """Share of rows from the replay pool; domain + replay must be 1."""
-    weights: Weights = {}
-    """Weights of sources, as in mix.weights. A pool of which none is named keeps those of the knot before, at the
-    first knot those of mix.weights."""
+    weights: WeightsKey = {}
+    """Weights of sources, as in mix.weights; natural turns them off. A pool of which none is named keeps those of the
+    knot before, at the first knot those of mix.weights."""
+    best: bool = False
+    """Take of the domain pool only the documents that mix.best sets apart; false takes all."""
+    phase: str = ""
+    """The phase that the knot begins or ends, as its `name` says; empty outside of `phases:`, which sets it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -36,6 +44,32 @@ class KnotConfig(Section):
                 told = {"key": str(key), "known": ", ".join(cls.model_fields)}
                 raise PydanticCustomError("knot", "there is no key {key} in a knot, known are {known}", told)
         return values
+
+
+class BestConfig(Section):
+    """Which documents are the best of their source."""
+
+    score: str
+    """Score that a curation stage wrote: perplexity (low is best), classifier, moore_lewis (high), ..."""
+    prefer: Literal["low", "high"]
+    """Which end of the score is best."""
+    share: float = Field(0.1, gt=0, lt=1)
+    """Share of each source's documents, rounded up; those without the score are not among them."""
+
+
+class TokenFilesConfig(Section):
+    """Token files of another trainer as a source."""
+
+    pool: Literal["domain", "replay"]
+    """Pool that the source belongs to, beside its text, of which the held-out documents are."""
+    source: str
+    """Name of the source."""
+    format: Literal["megatron", "mds"]
+    """megatron: Megatron-LM's indexed data set; mds: MosaicML's shards with a column tokens (and doc_lengths)."""
+    path: str
+    """megatron: the two files without .bin and .idx; mds: the folder with index.json."""
+    tokenizer: str
+    """Identity of the tokenizer that the ids are of, 16 hex digits, which must be the run's; mix.build prints it."""
 
 
 class MixConfig(Section):
@@ -51,10 +85,7 @@ class MixConfig(Section):
     """Shares by step, e.g. [{step: 0, domain: 0.5, replay: 0.5}, {step: 1000, domain: 0.8, replay: 0.2}]: linear in the
     step between knots, constant before the first and after the last. An empty list keeps domain and replay
     throughout."""
-    weights: Annotated[
-        Annotated[Literal["natural"], Tag("name")] | Annotated[Weights, Tag("by_source")],
-        Discriminator(lambda value: "by_source" if isinstance(value, dict) else "name"),
-    ] = "natural"
+    weights: WeightsKey = "natural"
     """Weights of sources inside their pool, by number of rows: natural, or {source: number} for all sources of a pool,
     relative to each other; 0 leaves a source out. A source is named by its name, or pool/name where both pools have
     it. A pool of which none is named stays natural."""
@@ -70,6 +101,15 @@ class MixConfig(Section):
     when_capped: Literal["error", "rescale"] = "error"
     """What becomes of a source that would pass max_epochs: error refuses the plan; rescale gives the source what its
     cap allows and the rest to the other sources of its pool, in proportion."""
+    best: BestConfig | None = None
+    """Packs the best documents of each domain source apart, as the source `<name>+best`, so that a phase (or a knot)
+    with `best: true` can be made of them alone; elsewhere they are dealt with the rest of their source, in proportion.
+    Each document stands in one of the two, so max_epochs counts all its repetitions. none, the default, packs no source
+    apart. Replay stays whole: how good general text is, a model of the domain cannot say."""
+    token_files: list[TokenFilesConfig] = []
+    """Sources that are tokens already, e.g. [{pool: replay, source: web, format: megatron, path: data/web, tokenizer:
+    0123456789abcdef}]. Taken as they stand: no stage of curation has seen them, so benchmark items in them are not
+    found, and eval.run refuses tasks unless eval.score_contaminated. An empty list is none."""
     packing: Literal["best_fit", "concat"] = "best_fit"
     """How documents fill rows: best_fit cuts those longer than a row, others only where padding would pass 0.1 %;
     concat puts one after the other and cuts wherever a row is full."""

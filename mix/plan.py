@@ -218,8 +218,8 @@ class Plan:
     def with_change(self, first_row: int, shares: Mapping[str, Fraction | float | str]) -> "Plan":
         """This plan up to `first_row`; from there on the pools have `shares` (pool -> share), constant.
 
-        Bit for bit the same order before `first_row`. Inside the pools the weights stay as they are at that row. Can be
-        called again, for the same row (the later call holds) or for a later one.
+        Bit for bit the same order before `first_row`. Inside the pools the weights go on as the schedule has them, so
+        that a phase keeps its sources. Can be called again, for the same row (the later call holds) or for a later one.
 
         A training run that changes the ratio keeps mixture.json as it is and has the changes in its journal. Whoever
         trains has to

@@ -36,7 +36,7 @@ class Knot:
 
 @dataclass(frozen=True)
 class Change:
-    """The pools' shares from a row on, whatever the knots say of later steps."""
+    """The pools' shares from a row on, whatever the knots say of later steps; the weights of sources are the knots'."""
 
     first_row: int
     pools: tuple[Fraction, ...]
@@ -57,8 +57,9 @@ def expand(knots: Sequence[Knot], global_batch: int, changes: Sequence[Change] =
         pieces += [Piece(step * global_batch, shares) for step, shares in _ramp(one, other)]
     pieces.append(Piece(knots[-1].step * global_batch, knots[-1].shares))
     for change in changes:
-        pieces = [piece for piece in pieces if piece.first_row <= change.first_row]
-        pieces.append(Piece(change.first_row, Shares(change.pools, pieces[-1].shares.sources)))
+        before = [piece for piece in pieces if piece.first_row <= change.first_row]
+        after = [Piece(change.first_row, before[-1].shares), *pieces[len(before) :]]
+        pieces = before + [Piece(piece.first_row, Shares(change.pools, piece.shares.sources)) for piece in after]
     last: dict[int, Piece] = {piece.first_row: piece for piece in pieces}  # of pieces at one row the last one counts
     pieces = list(last.values())
     return [piece for index, piece in enumerate(pieces) if index == 0 or piece.shares != pieces[index - 1].shares]

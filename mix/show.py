@@ -10,12 +10,16 @@ from rich.table import Table
 from mix.plan import Plan
 from mix.schedule import Knot, Shares, expand, within
 from mix.source import Documents, Packed
+from mix.token_files import TokenFiles
 from pipelines.config import Pipeline
 from tokenization.encode import Encoder
 
 
 def show_asked(
-    pipeline: Pipeline, shares: Sequence[Mapping[str, Fraction]], sources: list[Documents], encoder: Encoder
+    pipeline: Pipeline,
+    shares: Sequence[Mapping[str, Fraction]],
+    sources: Sequence[Documents | TokenFiles],
+    encoder: Encoder,
 ) -> None:
     """Print what will be built, before anything is written; `shares` are the pools' at each knot."""
     mix, train = pipeline.mix, pipeline.train
@@ -37,15 +41,22 @@ def show_asked(
     marks = [name if mark is not None else f"no {name}" for name, mark in (("BOS", encoder.bos), ("EOS", encoder.eos))]
     console.print(
         f"budget: {train.steps:,} steps x {train.global_batch} rows x {mix.seq_len} tokens; seed {mix.seed}; "
-        f"tokenizer {encoder.folder} ({encoder.vocabulary_size:,} ids, {', '.join(marks)})\n",
+        f"tokenizer {encoder.folder} ({encoder.identity}, {encoder.vocabulary_size:,} ids, "
+        f"{', '.join(marks)})\n",
         highlight=False,
     )
 
 
 def show_got(
-    pipeline: Pipeline, plan: Plan, got: dict[str, Any], packed: list[Packed], rescaled: list[str], advice: list[str]
+    pipeline: Pipeline,
+    plan: Plan,
+    got: dict[str, Any],
+    phases: list[dict[str, Any]],
+    packed: list[Packed],
+    rescaled: list[str],
+    advice: list[str],
 ) -> None:
-    """Print what was packed and what the budget takes of it, by pool and source, what was rescaled, and advice."""
+    """Print what was packed, what the budget takes of it by pool, source and phase, what was rescaled, and advice."""
     table = _table(f"{pipeline.folder}: the mixture got", "pool / source")
     for column in ("docs", "cut", "tokens", "padding", "rows", "taken", "share", "epochs"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -60,6 +71,8 @@ def show_got(
             table.add_row(f"  {source.name}", *_cells(line, mine["sources"][source.name], plan, budget))
     console = Console(soft_wrap=True)
     console.print(table)
+    if phases:
+        console.print(_phases(pipeline, phases))
     for by in dict.fromkeys(one.encoded_by for one in packed):
         console.print(f"encoded by {by}", highlight=False)
     for sentence in rescaled:
@@ -72,6 +85,22 @@ def show_got(
     )
     for sentence in advice:
         console.print(f"advice: {sentence}", highlight=False)
+
+
+def _phases(pipeline: Pipeline, phases: list[dict[str, Any]]) -> Table:
+    table = _table(f"{pipeline.folder}: phases", "phase")
+    for column in ("steps", "rows", "replay asked", "got", "sources of the domain pool"):
+        table.add_column(column, justify="left" if column.startswith("sources") else "right")
+    for phase in phases:
+        last = phase["first_step"] + phase["steps"] - 1
+        rows, replay = phase["steps"] * pipeline.train.global_batch, phase["got"]["replay"]["rows"]
+        domain = phase["got"]["domain"]["sources"]
+        sources = ", ".join(f"{name} {one['weight']:.1%}" for name, one in domain.items() if one["weight"])
+        asked = f"{phase['asked']['replay']:.2%}"
+        table.add_row(
+            phase["name"], f"{phase['first_step']:,} to {last:,}", f"{rows:,}", asked, f"{replay / rows:.2%}", sources
+        )
+    return table
 
 
 def _table(title: str, first: str) -> Table:

@@ -4,7 +4,9 @@ Memory: one file of documents with its ids while encoding, then one shard, and 6
 source wait in a file beside its shards, which is removed at the end: packing takes twice the shards' space on disk.
 """
 
+import hashlib
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from curate.files import file_identity, identity, read_json, write_json
 from mix.pack import by_document, pack
 from mix.plan import ShardFile, Source
 from mix.shards import Header, padding_id, write_documents, write_shards
+from mix.token_files import Lot, TokenFiles
 from tokenization.encode import Encoder
 
 VERSION = 2
@@ -27,12 +30,42 @@ MARKER = "packed.json"
 
 @dataclass(frozen=True)
 class Documents:
-    """A source's documents, as curation left them."""
+    """A source's documents, as curation left them, or those of them that are packed apart."""
 
     pool: str
     source: str
     files: list[Path]
     documents: int
+    rows: tuple[np.ndarray, ...] | None = None
+    """Of each file the rows that are meant (uint32, rising), where a source is packed in two (mix.best); None: all."""
+
+    def read(self, *columns: str) -> Iterator[tuple[Path, pl.DataFrame]]:
+        """Each file with columns of its documents. Raises ValueError as `read_documents` does."""
+        for number, file in enumerate(self.files):
+            documents = read_documents(file, *columns)
+            yield file, documents if self.rows is None else documents[self.rows[number]]
+
+    def made_of(self) -> dict[str, object]:
+        """What the packed bytes depend on, beside how they are encoded and packed."""
+        made_of: dict[str, object] = {"documents": [[file.name, file_identity(file)] for file in self.files]}
+        if self.rows is not None:
+            made_of["rows"] = [hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest() for rows in self.rows]
+        return made_of
+
+    def ids(self) -> Iterator[pl.Series]:
+        """The ids of the documents in order, file by file."""
+        for _, documents in self.read("id"):
+            yield documents["id"]
+
+    def encoded(self, encoder: Encoder, wanted: np.ndarray | None = None) -> Iterator[Lot]:
+        """The documents, or those with the numbers `wanted` (rising), file by file."""
+        first = 0
+        for file, documents in self.read("id", "text"):
+            rows = np.arange(documents.height)
+            if wanted is not None:
+                rows = wanted[(wanted >= first) & (wanted < first + documents.height)] - first
+            first += documents.height
+            yield Lot(file, rows, documents["id"].gather(rows), encoder.encode(documents["text"].gather(rows)))
 
 
 @dataclass(frozen=True)
@@ -65,7 +98,7 @@ def find_documents(folder: Path, pools: tuple[str, ...]) -> list[Documents]:
     return found
 
 
-def remove_others(run: Path, wanted: list[Documents]) -> None:
+def remove_others(run: Path, wanted: Sequence[Documents | TokenFiles]) -> None:
     """Remove whatever lies in packed/ and belongs to no source any more."""
     keep = {run / "packed" / source.pool / source.source for source in wanted}
     pools = {path.parent for path in keep}
@@ -78,7 +111,9 @@ def remove_others(run: Path, wanted: list[Documents]) -> None:
                 _remove(run, path)
 
 
-def pack_sources(run: Path, sources: list[Documents], encoder: Encoder, seq_len: int, packing: str) -> list[Packed]:
+def pack_sources(
+    run: Path, sources: Sequence[Documents | TokenFiles], encoder: Encoder, seq_len: int, packing: str
+) -> list[Packed]:
     """Pack the sources that are not packed yet; `packing` is how rows are filled (mix.pack)."""
     packed = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("documents"))
@@ -93,36 +128,37 @@ def pack_sources(run: Path, sources: list[Documents], encoder: Encoder, seq_len:
     return packed
 
 
-def _identity(source: Documents, encoder: Encoder, seq_len: int, packing: str) -> str:
+def _identity(source: Documents | TokenFiles, encoder: Encoder, seq_len: int, packing: str) -> str:
     """Everything the packed bytes depend on."""
-    return identity(
-        {
-            "version": VERSION,
-            "documents": [[file.name, file_identity(file)] for file in source.files],
-            "tokenizer": encoder.identity,
-            "seq_len": seq_len,
-            "packing": packing,
-        }
-    )
+    packed = {"version": VERSION, "tokenizer": encoder.identity, "seq_len": seq_len, "packing": packing}
+    return identity(packed | source.made_of())
 
 
-def _read(folder: Path, source: Documents, wanted: str) -> Packed | None:
+def _read(folder: Path, source: Documents | TokenFiles, wanted: str) -> Packed | None:
     """The source as it was packed before, or None where it was not, from this input, or is not all there."""
     try:
         marker = read_json(folder / MARKER)
     except ValueError:
         return None
-    if marker["identity"] != wanted:
-        return None
-    for name, size in marker["bytes"].items():
-        if not (folder / name).is_file() or (folder / name).stat().st_size != size:
+    try:
+        if marker["identity"] != wanted:
             return None
-    values = marker["source"]
-    shards = tuple(ShardFile(**shard) for shard in values["shards"])
-    return Packed(source.pool, Source(**{**values, "shards": shards}), marker["encoded_by"], True)
+        for name, size in marker["bytes"].items():
+            if not (folder / name).is_file() or (folder / name).stat().st_size != size:
+                return None
+        values = marker["source"]
+        shards = tuple(ShardFile(**shard) for shard in values["shards"])
+        return Packed(source.pool, Source(**{**values, "shards": shards}), marker["encoded_by"], True)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{folder / MARKER}: is not as mix.build wrote it ({type(error).__name__}: {error}), so it does not vouch "
+            f"for the shards beside it. Delete {folder} and run mix.build again."
+        ) from None
 
 
-def _pack(run: Path, source: Documents, encoder: Encoder, seq_len: int, method: str, wanted: str) -> Packed:
+def _pack(
+    run: Path, source: Documents | TokenFiles, encoder: Encoder, seq_len: int, method: str, wanted: str
+) -> Packed:
     folder = run / "packed" / source.pool / source.source
     _remove(run, folder)
     folder.mkdir(parents=True)
@@ -146,18 +182,17 @@ def _pack(run: Path, source: Documents, encoder: Encoder, seq_len: int, method: 
     return Packed(source.pool, plan, encoded_by, False)
 
 
-def _encode(source: Documents, encoder: Encoder, folder: Path) -> tuple[np.ndarray, str]:
+def _encode(source: Documents | TokenFiles, encoder: Encoder, folder: Path) -> tuple[np.ndarray, str]:
     """Tokens per document (int64 [documents]), and what encoded them; files by name, rows as they stand.
 
     Writes documents.parquet, and all ids one after the other to SCRATCH.
     """
     lengths, by = [np.empty(0, np.int64)], []
     with write_documents(folder) as add, open(folder / SCRATCH, "wb") as scratch:
-        for file in source.files:
-            documents = read_documents(file, "id", "text")
-            encoded = encoder.encode(documents["text"])
+        for lot in source.encoded(encoder):
+            encoded = lot.encoded
             encoded.ids.tofile(scratch)
-            add(documents["id"], encoded.lengths)
+            add(lot.ids, encoded.lengths)
             lengths.append(encoded.lengths)
             by.append(encoded.path)
     return np.concatenate(lengths), "; ".join(dict.fromkeys(by)) or "nothing"

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from mix.best import BEST
 from mix.plan import Plan
 from mix.shards import Shard, read_shard
 from tokenization.encode import load, tokenizer_identity
@@ -117,17 +118,17 @@ def _documents(folder: Path, plan: Plan, index: int, doc_rows: pl.Series) -> pl.
     packed = _packed(folder, plan, index) / "documents.parquet"
     found = wanted.join(_scan([packed]), on="doc_row")
     named = found.select("doc_row", "id", pl.col("tokens").alias("document_tokens"))
-    files = sorted((folder / "documents" / pool.name / source.name).glob("*.parquet"))
+    files = sorted((folder / "documents" / pool.name / source.name.removesuffix(BEST)).glob("*.parquet"))
     if not files:
         return _collect(named.with_columns(pl.lit(None, pl.String).alias("origin")))
-    kept = _scan(files).select("doc_row", "origin", pl.col("id").alias("kept_id"))
-    frame = _collect(named.join(kept, on="doc_row", how="left"))
-    if len(frame) < len(doc_rows) or not frame["id"].eq_missing(frame["kept_id"]).all():
+    kept = _scan(files).select("id", "origin", pl.lit(True).alias("kept"))
+    frame = _collect(named.join(kept, on="id", how="left"))
+    if len(frame) != len(doc_rows) or not frame["kept"].fill_null(False).all():
         raise ValueError(
             f"{files[0].parent}: these are not the documents that {packed.parent} was packed from, so rows cannot be "
             "traced to them. Run mix.build again, or restore the documents."
         )
-    return frame.drop("kept_id")
+    return frame.drop("kept")
 
 
 def _what_became(folder: Path, identifier: str) -> str:

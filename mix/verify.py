@@ -21,12 +21,14 @@ from rich.console import Console
 from rich.table import Table
 
 from curate.read_manifest import read_manifest
+from mix.best import split
 from mix.plan import Plan
 from mix.plan_file import read_plan
-from mix.shards import DOCUMENTS
-from mix.source import MARKER, find_documents
+from mix.shards import DOCUMENTS, padding_id
+from mix.source import MARKER, Documents, find_documents
+from mix.token_files import TokenFiles, find_token_files
 from mix.verify_source import AGAIN, Checked, check_source
-from pipelines import cli
+from pipelines import cli, config
 from tokenization.encode import Encoder
 
 
@@ -54,14 +56,19 @@ def verify(run: Path, tokens: bool = False, sample: int | None = None) -> None:
     encoder = Encoder(run / "tokenizer")
     _check_tokenizer(run, plan, encoder)
     pools = tuple(pool.name for pool in plan.pools)
-    found = {(one.pool, one.source): one.files for one in find_documents(run / "documents", pools)}
-    findings = _strangers(run, plan, set(found)) + _check_manifest(run, plan)
+    mix = config.load(run / "pipeline.yaml").mix
+    text = {(one.pool, one.source): one for one in split(find_documents(run / "documents", pools), mix.best)}
+    padding = padding_id(encoder.bos, encoder.eos)
+    imported = find_token_files(run / "pipeline.yaml", mix.token_files, set(text), encoder, padding)
+    found: dict[tuple[str, str], Documents | TokenFiles] = {**text}
+    found |= {(one.pool, one.source): one for one in imported}
+    findings = _strangers(run, plan, set(found)) + _check_manifest(run, plan, {*found} - {*text})
     checked: dict[str, Checked] = {}
     for pool, source in plan.sources:
         try:
-            files = found.get((pool.name, source.name), [])
+            kept = found.get((pool.name, source.name)) or Documents(pool.name, source.name, [], 0)
             checked[f"{pool.name}/{source.name}"] = check_source(
-                run, plan, pool.name, source, files, encoder, tokens, sample
+                run, plan, pool.name, source, kept, encoder, tokens, sample
             )
         except ValueError as error:
             findings.append(str(error))
@@ -98,12 +105,18 @@ def _strangers(run: Path, plan: Plan, documents: set[tuple[str, str]]) -> list[s
     return found
 
 
-def _check_manifest(run: Path, plan: Plan) -> list[str]:
-    """Pools with another number of documents than curation says it kept, where manifest.json says so."""
+def _check_manifest(run: Path, plan: Plan, imported: set[tuple[str, str]]) -> list[str]:
+    """Pools with another number of documents than curation says it kept, where manifest.json says so.
+
+    Sources `imported` as tokens are not counted.
+    """
     if not (run / "manifest.json").exists():
         return []
     kept = read_manifest(run / "manifest.json", kept=dict)["kept"]
-    counts = {pool.name: sum(source.documents for source in pool.sources) for pool in plan.pools}
+    counts = {
+        pool.name: sum(one.documents for one in pool.sources if (pool.name, one.name) not in imported)
+        for pool in plan.pools
+    }
     return [
         f"{run / 'manifest.json'}: kept.{pool}.documents: says {kept[pool].get('documents')}, but mixture.json has "
         f"{count:,}, so documents are missing or were changed after curation. Run curate.run and mix.build again."

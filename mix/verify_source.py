@@ -11,7 +11,8 @@ from curate.files import file_identity
 from mix.pack import METHODS, by_document
 from mix.plan import Plan, ShardFile, Source
 from mix.shards import DOCUMENTS, Shard, padding_id, read_shard
-from mix.source import read_documents
+from mix.source import Documents
+from mix.token_files import TokenFiles
 from tokenization.encode import Encoder
 
 AGAIN = "Run mix.build again."
@@ -62,14 +63,14 @@ def check_source(
     plan: Plan,
     pool: str,
     source: Source,
-    files: list[Path],
+    kept: Documents | TokenFiles,
     encoder: Encoder,
     tokens: bool,
     sample: int | None,
 ) -> Checked:
     """Everything about one source."""
     folder = run / "packed" / pool / source.name
-    documents = _check_documents(folder, files)
+    documents = _check_documents(folder, kept)
     paths = [run / "packed" / file.file for file in source.shards]
     shards = [_open(path, file, plan, pool, source.name) for path, file in zip(paths, source.shards, strict=True)]
     padding = padding_id(encoder.bos, encoder.eos)
@@ -91,23 +92,23 @@ def check_source(
                 f"not of these shards. {AGAIN}"
             )
     encoded = (
-        _encode_again(files, documents, shards, segments, order, offsets, encoder, sample) if tokens or sample else 0
+        _encode_again(kept, documents, shards, segments, order, offsets, encoder, sample) if tokens or sample else 0
     )
     size = sum(path.stat().st_size for path in paths)
     return Checked(documents.height, cut, int(lengths.sum()), rows, len(shards), size, encoded)
 
 
-def _check_documents(folder: Path, files: list[Path]) -> pl.DataFrame:
-    """documents.parquet, which has the ids of `files` one after the other, each once."""
+def _check_documents(folder: Path, source: Documents | TokenFiles) -> pl.DataFrame:
+    """documents.parquet, which has the ids of the source's documents one after the other, each once."""
     path = folder / DOCUMENTS
     try:
         table = pl.read_parquet(path, columns=["id", "tokens"])
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ValueError(f"{path}: cannot be read ({error}), so rows lead to no document. {AGAIN}") from None
-    kept = pl.concat([pl.Series("id", [], pl.String), *(read_documents(file, "id")["id"] for file in files)])
+    kept = pl.concat([pl.Series("id", [], pl.String), *source.ids()])
     if table.height != len(kept):
         raise ValueError(
-            f"{path}: has {table.height:,} documents, but curation kept {len(kept):,} in {len(files)} files of "
+            f"{path}: has {table.height:,} documents, but curation kept {len(kept):,} in {len(source.files)} files of "
             f"documents/{folder.parent.name}/{folder.name}, so some are missing or too many. {AGAIN}"
         )
     if (row := (table["id"].ne_missing(kept)).arg_max()) is not None and table["id"][row] != kept[row]:
@@ -172,7 +173,7 @@ def _not_once(paths: list[Path], segments: Segments, documents: pl.DataFrame, ow
 
 
 def _encode_again(
-    files: list[Path],
+    kept: Documents | TokenFiles,
     documents: pl.DataFrame,
     shards: list[Shard],
     segments: Segments,
@@ -187,20 +188,17 @@ def _encode_again(
     if sample and documents.height:
         rows = np.unique(np.linspace(0, documents.height - 1, sample).astype(np.int64))
     first = 0
-    for file in files:
-        text = read_documents(file, "text")["text"]
-        mine = rows[(rows >= first) & (rows < first + len(text))]
-        encoded = encoder.encode(text.gather(mine - first))
+    for lot in kept.encoded(encoder, rows):
+        mine, encoded = rows[first : first + len(lot.rows)], lot.encoded
+        first += len(mine)
         differs = np.flatnonzero(encoded.lengths != documents["tokens"].gather(mine).to_numpy())
         places = (segments.shard, segments.row, segments.column, segments.length, order, offsets)
         wrong = int(differs[0]) if len(differs) else _differing(tokens, *places, mine, encoded.ids) if tokens else -1
         if wrong >= 0:
-            row = int(mine[wrong])
             raise ValueError(
-                f"{file}: row {row - first}: document {documents['id'][row]!r} encoded again gives other ids than its "
-                f"rows hold, so it was changed after it was packed, or its rows were. {AGAIN}"
+                f"{lot.file}: row {lot.rows[wrong]}: document {lot.ids[wrong]!r} encoded again gives other ids than "
+                f"its rows hold, so it was changed after it was packed, or its rows were. {AGAIN}"
             )
-        first += len(text)
     return len(rows)
 
 

@@ -1,9 +1,11 @@
 """From the keys of `mix:` to the plan's knots: the shares of pools, the weights and the caps of sources."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+from mix.best import BEST, POOL
 from mix.config import DEFAULT, KnotConfig, MixConfig
 from mix.plan import Source, share
 from mix.schedule import Knot, Shares, whole
@@ -23,7 +25,9 @@ def pool_shares(file: Path, mix: MixConfig, pools: Sequence[str]) -> list[dict[s
     shares = []
     for number, knot in enumerate(mix.schedule or [mix]):
         parts = {pool: share(getattr(knot, pool)) for pool in pools}
-        where = f"{file}: mix.schedule[{number}]" if mix.schedule else f"{file}: mix.domain, mix.replay"
+        where = f"{file}: mix.domain, mix.replay"
+        if isinstance(knot, KnotConfig):
+            where = _place(file, knot, number)
         if sum(parts.values()) != 1:
             told = " + ".join(str(getattr(knot, pool)) for pool in pools)
             rest = f"{float(1 - parts[pools[0]]):g}"
@@ -52,16 +56,25 @@ def pool_shares(file: Path, mix: MixConfig, pools: Sequence[str]) -> list[dict[s
 
 def make_knots(file: Path, mix: MixConfig, pools: Pools) -> tuple[Knot, ...]:
     """The knots that the plan is made of. Raises ValueError naming the key of a weight that cannot be."""
-    weights = {pool: _natural([source.rows for source in sources], mix.temperature) for pool, sources in pools.items()}
+    whole_sources = {pool: _joined(sources, mix) for pool, sources in pools.items()}
+    given: dict[str, tuple[int, ...]] = {}  # weights of whole sources, of the pools of which some are named
     if isinstance(mix.weights, dict):
-        weights |= _given(f"{file}: mix.weights", mix.weights, pools)
+        given = _given(f"{file}: mix.weights", mix.weights, whole_sources)
     knots = []
     settings: Sequence[KnotConfig | None] = mix.schedule or [None]
     for number, (parts, knot) in enumerate(zip(pool_shares(file, mix, list(pools)), settings, strict=True)):
-        if knot:
-            weights = weights | _given(f"{file}: mix.schedule[{number}].weights", knot.weights, pools)
-        shares = Shares(tuple(parts[pool] for pool in pools), tuple(weights[pool] for pool in pools))
-        knots.append(Knot(knot.step if knot else 0, shares))
+        where = _place(file, knot, number) if knot else str(file)
+        if knot and isinstance(knot.weights, dict):
+            given = given | _given(f"{where}.weights", knot.weights, whole_sources)
+        elif knot:
+            given = {}
+        best = knot is not None and knot.best
+        if best and not mix.best:
+            raise ValueError(f"{where}.best: is true, but mix.best does not say which documents are the best. Set it.")
+        weights = tuple(
+            _by_part(where, mix, sources, given.get(pool), best and pool == POOL) for pool, sources in pools.items()
+        )
+        knots.append(Knot(knot.step if knot else 0, Shares(tuple(parts[pool] for pool in pools), weights)))
     return tuple(knots)
 
 
@@ -71,8 +84,59 @@ def find_caps(file: Path, mix: MixConfig, pools: Pools) -> list[Fraction]:
         return [share(mix.max_epochs) for sources in pools.values() for _ in sources]
     caps = {name: share(cap) for name, cap in mix.max_epochs.items()}
     default = caps.pop(DEFAULT, MOST_REPEATED)
-    named = _by_source(f"{file}: mix.max_epochs", caps, pools)
-    return [named.get((pool, index), default) for pool, sources in pools.items() for index in range(len(sources))]
+    joined = {pool: _joined(sources, mix) for pool, sources in pools.items()}
+    named = _by_source(f"{file}: mix.max_epochs", caps, joined)
+    return [named.get((pool, part), default) for pool, sources in pools.items() for part in _parents(sources, mix)]
+
+
+def _place(file: Path, knot: KnotConfig, number: int) -> str:
+    """How an error names a knot."""
+    return f"{file}: phases: {knot.phase}" if knot.phase else f"{file}: mix.schedule[{number}]"
+
+
+def _parents(sources: Sequence[Source], mix: MixConfig) -> list[int]:
+    """Of each packed source the index of the whole one (mix.best), among whole sources by name."""
+    wholes = [source.name.removesuffix(BEST) if mix.best else source.name for source in sources]
+    names = sorted({*wholes})
+    return [names.index(name) for name in wholes]
+
+
+def _joined(sources: Sequence[Source], mix: MixConfig) -> list[Source]:
+    """The whole sources by name, with the rows of both parts of one that is packed in two."""
+    joined: dict[int, Source] = {}
+    for source, parent in zip(sources, _parents(sources, mix), strict=True):
+        rows = source.rows + (joined[parent].rows if parent in joined else 0)
+        name = source.name.removesuffix(BEST) if mix.best else source.name
+        joined[parent] = replace(source, name=name, rows=rows)
+    return [joined[parent] for parent in sorted(joined)]
+
+
+def _by_part(
+    where: str, mix: MixConfig, sources: Sequence[Source], given: Sequence[int] | None, best: bool
+) -> tuple[int, ...]:
+    """Weights of a pool's packed sources, from those `given` of its whole sources; None takes natural ones.
+
+    The parts of a source share its weight by their rows. With `best` the best part has all of it, and a source without
+    one has none.
+    """
+    parents = _parents(sources, mix)
+    rows = [source.rows * (not best or source.name.endswith(BEST)) for source in sources]
+    together = [0] * len({*parents})
+    for count, parent in zip(rows, parents, strict=True):
+        together[parent] += count
+    if best and not any(rows):
+        raise ValueError(f"{where}: best: the best documents have no tokens, so there is no row. Raise mix.best.share.")
+    if given is None and mix.temperature == 1:
+        return tuple(rows)
+    weights = _natural(together, mix.temperature) if given is None else tuple(given)
+    if len(together) == len(sources) and not best:
+        return tuple(weights[parent] for parent in parents)
+    for source, parent in zip(sources, parents, strict=True):
+        if weights[parent] and not together[parent]:
+            raise ValueError(
+                f"{where}: {source.name} has a weight, and no documents that mix.best sets apart. Give it 0 there."
+            )
+    return whole([Fraction(weights[of] * count, together[of] or 1) for count, of in zip(rows, parents, strict=True)])
 
 
 def _natural(rows: list[int], temperature: float) -> tuple[int, ...]:

@@ -9,19 +9,30 @@ import json
 from collections import Counter
 from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import yaml
-from pydantic import Discriminator, Field, PrivateAttr, Tag, ValidationError, field_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from curate.config import CurateConfig, Files
 from eval.config import EvalConfig
 from mix.config import MixConfig
+from pipelines.phases import compiled
 from pipelines.secrets import refuse, scrub
 from pipelines.section import Section
 from pipelines.storage import StorageConfig, is_url
 from tokenization.config import TokenizerConfig
 from train.config import TrainConfig
+from train.keys.phases import Phase
 from train.keys.pilot import PilotConfig
 
 MOST_NODES = 100_000
@@ -62,6 +73,10 @@ class Pipeline(Section):
     pilot: PilotConfig = PilotConfig()
     eval: EvalConfig = EvalConfig()
     storage: StorageConfig = StorageConfig()
+    phases: list[Phase] = []
+    """Mixtures that training goes through one after the other, each with its steps and learning rate, e.g. [{name:
+    domain, steps: 900}, {name: anneal, steps: 100, best: true, schedule: linear, floor: 0}]. They take the place of
+    train.steps and mix.schedule. An empty list is one mixture, as `mix:` and `train:` say."""
     _imports: bool = PrivateAttr(False)
 
     @field_validator("output")
@@ -70,6 +85,12 @@ class Pipeline(Section):
         if output and is_url(output):
             raise ValueError("a run is made in a folder of this machine; set storage.publish to this URL to publish it")
         return output
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_phases(cls, values: Any, handler: ModelWrapValidatorHandler["Pipeline"]) -> "Pipeline":
+        pipeline = handler(values)
+        return compiled(pipeline) if pipeline.phases else pipeline
 
     @property
     def allows_imports(self) -> bool:
@@ -122,6 +143,9 @@ def save(pipeline: Pipeline, path: Path) -> None:
     from curate.files import write_text
 
     values = pipeline.model_dump(mode="json")
+    if pipeline.phases:  # they say these two
+        values["mix"]["schedule"] = []
+        del values["train"]["steps"]
     refuse(values, str(path))
     write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
@@ -180,6 +204,8 @@ def _explain(path: Path, problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         *parents, wrong = problem["loc"]
         return f"{path}: {key}: there is no such key. Known here: {', '.join(_known(parents))}."
+    if not key:  # of keys that do not go together (phases)
+        return f"{path}: {problem['msg'].removeprefix('Value error, ')}"
     if problem["type"] == "missing":
         return f"{path}: {key}: is missing and has no default."
     return f"{path}: {key}: {found[:120]} cannot be used: {problem['msg'][:1].lower()}{problem['msg'][1:]}."
@@ -188,5 +214,9 @@ def _explain(path: Path, problem: Any) -> str:
 def _known(parents: list[Any]) -> list[str]:
     section: Any = Files if "files" in parents else Pipeline
     for parent in parents if section is Pipeline else []:
-        section = section.model_fields[parent].annotation
+        if isinstance(parent, str):  # else the place in a list
+            kinds = section.model_fields[parent].annotation
+            section = next(
+                one for one in (kinds, *get_args(kinds)) if isinstance(one, type) and issubclass(one, Section)
+            )
     return list(section.model_fields)

@@ -13,6 +13,7 @@ from train.checkpoints import Checkpoints, Scores, async_mode
 from train.data import POOLS, MixtureLoader
 from train.extension import Extension
 from train.health import Health
+from train.keys.phases import learning_rate
 from train.learning_rate import LearningRate
 from train.settings import CHECKPOINTS, Settings
 from train.step import Unlogged
@@ -55,7 +56,7 @@ def configure(settings: Settings) -> ContinuedTrainer.Config:
         dataloader=MixtureLoader.Config(run=str(settings.pipeline.folder), global_batch=train.global_batch),
         metrics=Unlogged.Config(log_freq=1, disable_color_printing=True),
         optimizer=groups.optimizer(names, train, train.peak, train.weight_decay),
-        lr_scheduler=LearningRate.Config(schedule=train.shape(train.steps)),
+        lr_scheduler=LearningRate.Config(schedule=learning_rate(train, settings.pipeline.phases, train.steps)),
         training=TrainingConfig(
             local_batch_size=train.local_batch,
             global_batch_size=train.global_batch,

@@ -114,12 +114,16 @@ def show(found: "Settings", devices: str, layout: str, world: int) -> None:
 
     from train import anchor, lora
     from train.checkpoints import async_mode
+    from train.keys.phases import in_turn
     from train.settings import newest_step
 
     train, shape = found.pipeline.train, found.architecture
     kind = f"{'DoRA' if train.dora else 'LoRA'}, rank {train.lora_rank}" if train.lora_rank else "all weights"
     rows = train.steps * train.global_batch
-    begun, lowest = newest_step(found.folder), train.peak * train.floor
+    begun, rates = newest_step(found.folder), [("learning rate", train.describe())]
+    if phases := found.pipeline.phases:
+        named = zip(phases, in_turn(train, phases), strict=True)
+        rates = [(f"phase {phase.name}", f"{phase.steps:,} steps, {keys.describe()}") for phase, keys in named]
     rows_of_new = f"{found.new_tokens:,} (rows: {found.pipeline.tokenizer.new_rows})"
     lines: list[tuple[str, Any]] = [
         ("training run", found.folder),
@@ -130,7 +134,7 @@ def show(found: "Settings", devices: str, layout: str, world: int) -> None:
         ("optimizer state", f"of the checkpoint at step {begun}" if begun else "fresh optimizer state"),
         ("steps", f"{train.steps:,} of {train.global_batch} x {found.plan.seq_len} tokens"),
         ("tokens", f"{rows * found.plan.seq_len:,}"),
-        ("learning rate", f"{train.peak:g}, warm-up {train.warmup_steps}, {train.schedule} to {lowest:g}"),
+        *rates,
         ("checkpoints", train.describe_checkpoints(async_mode(train.async_checkpoints) == "async")),
         ("precision", train.dtype),
         ("held to the base", anchor.cost(found, world // train.data_parallel_replicate)),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import train.platform  # noqa: F401  (before torchtitan)
-from train.schedule import Schedule
+from train.schedule import InTurn, Schedule
 
 # isort: split
 from torchtitan.components.optimizer import LRSchedulersContainer, OptimizersContainer
@@ -17,14 +17,14 @@ class LearningRate(LRSchedulersContainer):
     class Config(LRSchedulersContainer.Config):
         """Only `schedule` is used."""
 
-        schedule: Schedule = field(default_factory=lambda: Schedule("cosine", 1, 0, 1.0))
+        schedule: Schedule | InTurn = field(default_factory=lambda: Schedule("cosine", 1, 0, 1.0))
 
         def build(self, *, optimizers: OptimizersContainer, training_steps: int, **_: Any) -> "LearningRate":
             """The rates of `schedule` for these optimizers."""
             assert self.schedule.steps == training_steps
             return LearningRate(optimizers, self.schedule)
 
-    def __init__(self, optimizers: OptimizersContainer, schedule: Schedule):
+    def __init__(self, optimizers: OptimizersContainer, schedule: Schedule | InTurn):
         self._changes: dict[int, float] = {}
         # torch counts finished steps, so step n runs at the factor of n - 1 finished ones
         super().__init__(optimizers, lambda done: schedule.factor(done + 1) * self.multiplier(done + 1))

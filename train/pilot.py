@@ -112,6 +112,11 @@ def pilot(pipeline: Pipeline, processes: int = 1) -> list[Outcome]:
 def arms(pipeline: Pipeline) -> list[Pipeline]:
     """The pipeline of each arm, share by share and rate by rate. Raises ValueError naming the key that does not fit."""
     keys = pipeline.pilot
+    if pipeline.phases:
+        raise ValueError(
+            "phases: each has its own shares and learning rate, and a pilot compares those of one mixture. Run it with "
+            f"--phases '[]' --train.steps {pipeline.train.steps}, and carry over to the phases what it finds."
+        )
     if not pipeline.eval.held_out:
         raise ValueError(
             "eval.held_out: is 0, so there is no text to compare the arms on. Set it, e.g. to 0.02, and run curate.run."

@@ -25,6 +25,7 @@ from train import architecture, flops, memory, parallelism, speed, warranted
 from train.architecture import Architecture
 from train.fits import fits
 from train.gpus import GPUS, Gpu
+from train.keys.phases import in_turn
 from train.memory import STATES, Layout, Work
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def make(pipeline: Pipeline, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "model": {"folder": pipeline.model, **asdict(shape), "parameters": shape.parameters},
         "budget": asdict(budget),
+        "phases": _phases(pipeline, seq_len),
         "accumulation": pipeline.train.global_batch / (work.batch * layout.rows),
         "flops": _flops(shape, work, budget.tokens),
         "memory": _memory(shape, gpu, layout, work),
@@ -199,6 +201,19 @@ def _domain_share(mix: MixConfig, steps: int) -> float:
 
     at, shares = [knot.step for knot in mix.schedule] or [0], [knot.domain for knot in mix.schedule] or [mix.domain]
     return float(np.interp(np.arange(steps), at, shares).mean())
+
+
+def _phases(pipeline: Pipeline, seq_len: int) -> list[dict[str, Any]]:
+    """Each of `phases:` with its first step (from 1 on), what it trains on and its learning rate."""
+    found: list[dict[str, Any]] = []
+    begin = 0
+    for phase, rate in zip(pipeline.phases, in_turn(pipeline.train, pipeline.phases), strict=True):
+        knot = next(knot for knot in pipeline.mix.schedule if knot.step == begin)
+        shares = {"domain": knot.domain, "replay": knot.replay, "best": knot.best, "learning_rate": rate.describe()}
+        tokens = phase.steps * pipeline.train.global_batch * seq_len
+        found.append({"name": phase.name, "first_step": begin + 1, "steps": phase.steps, "tokens": tokens, **shares})
+        begin += phase.steps
+    return found
 
 
 def _kept_bytes(pipeline: Pipeline) -> int | None:

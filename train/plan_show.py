@@ -9,7 +9,8 @@ from rich.table import Table
 def show(plan: dict[str, Any], console: Console | None = None) -> None:
     """Print a plan as `train.plan.make` made it. GB are 1e9 bytes, MB 1e6."""
     console = console or Console(soft_wrap=True, highlight=False)
-    for table in (_needs(plan), _memory(plan), _fits(plan), _warranted(plan)):
+    phases = [_phases(plan)] if plan["phases"] else []
+    for table in (_needs(plan), *phases, _memory(plan), _fits(plan), _warranted(plan)):
         console.print(table)
         console.print()
     console.print(f"[bold]{plan['warranted']['verdict']}[/bold]")
@@ -58,6 +59,16 @@ def _needs(plan: dict[str, Any]) -> Table:
         rows.append(("cost", "unknown" if cost["cost"] is None else f"{cost['cost']:,.2f}", price))
     for row in rows:
         table.add_row(*row)
+    return table
+
+
+def _phases(plan: dict[str, Any]) -> Table:
+    table = _table("phases", "", "steps", "tokens", "domain / replay", "documents of the domain", "learning rate")
+    for phase in plan["phases"]:
+        steps = f"{phase['first_step']:,} to {phase['first_step'] + phase['steps'] - 1:,}"
+        shares = f"{phase['domain']:.2%} / {phase['replay']:.2%}"
+        documents = "the best (mix.best)" if phase["best"] else "all"
+        table.add_row(phase["name"], steps, f"{phase['tokens']:,}", shares, documents, phase["learning_rate"])
     return table
 
 

@@ -87,6 +87,34 @@ def _infinite(schedule: Schedule, step: int, peak_at: int) -> float:
     return held(last) * (schedule.floor / held(last)) ** _way(step, last, schedule.steps)
 
 
+@dataclass(frozen=True)
+class InTurn:
+    """Schedules one after the other, each with a peak of its own (phases)."""
+
+    parts: tuple[tuple[Schedule, float], ...]
+    """Each schedule, and its peak as a share of train.peak_lr."""
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of all together."""
+        return sum(schedule.steps for schedule, _ in self.parts)
+
+    def factor(self, step: int) -> float:
+        """Share of train.peak_lr at `step` (1..steps).
+
+        >>> flat, down = Schedule("linear", 3, 1, 1.0), Schedule("linear", 3, 0, 0.0)
+        >>> [InTurn(((flat, 1.0), (down, 0.5))).factor(step) for step in range(1, 7)]
+        [1.0, 1.0, 1.0, 0.5, 0.25, 0.0]
+        """
+        before = 0
+        for schedule, peak in self.parts[:-1]:
+            if step <= before + schedule.steps:
+                return peak * schedule.factor(step - before)
+            before += schedule.steps
+        schedule, peak = self.parts[-1]
+        return peak * schedule.factor(step - before)
+
+
 _SHAPES = {
     "cosine": _cosine,
     "linear": _linear,

@@ -17,6 +17,7 @@ from train.architecture import Architecture
 from train.keys import health
 from train.keys.checkpoints import CheckpointKeys
 from train.keys.loggers import LoggerKeys
+from train.keys.phases import learning_rate
 from train.records import Records
 
 CHECKPOINTS, EXPORT = "checkpoints", "export"
@@ -83,7 +84,7 @@ class Settings:
 def resolve(pipeline: Pipeline) -> Settings:
     """Find and check everything but the weights. Raises ValueError naming the file and key that do not fit."""
     train = pipeline.train
-    train.shape(train.steps)  # refuses steps that do not fit
+    learning_rate(train, pipeline.phases, train.steps)  # refuses steps that do not fit
     checkpoint_policy.check(pipeline)
     health.check(train)
     controller.check(pipeline)
@@ -220,5 +221,7 @@ def _made_with(settings: Settings) -> dict[str, Any]:
     )
     flat["tokenizer.json"] = settings.plan.tokenizer
     flat["mixture.json"] = settings.plan.base.identity
+    if pipeline.phases:
+        flat["phases"] = [phase.model_dump(mode="json") for phase in pipeline.phases]
     flat["tokenizer.new_rows"] = pipeline.tokenizer.new_rows
     return flat

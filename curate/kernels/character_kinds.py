@@ -1,5 +1,7 @@
 """What kind of character each byte of a text belongs to, as Python's str methods and datatrove's sets have it."""
 
+import sys
+import unicodedata
 from functools import cache
 
 import numpy as np
@@ -8,7 +10,7 @@ from numba import njit
 from curate.kernels.words import _below, _code_point, _trailing_zeros
 
 BLANK, WORD, LINE_END, LETTER, NAMING, TERMINAL, TAIL = 128, 64, 192, 1, 2, 4, 8
-"""Bits of a kind. White space; letter, digit or underscore; both bits: white space where str.splitlines ends a line.
+"""Bits of a kind. White space; letter, mark, digit or underscore; both: white space where str.splitlines ends a line.
 Letter; outside datatrove's set of punctuation; in its set of terminal marks; second or later byte of a character."""
 PADDING = 128
 """Bytes of white space behind the kinds of a text, so that they can be read 64 at a time."""
@@ -24,11 +26,16 @@ def kinds() -> np.ndarray:
     table = np.full(len(points), NAMING, np.uint8)
     for bit, test in ((WORD, str.isalnum), (LETTER, str.isalpha), (BLANK, str.isspace)):
         table |= bit * np.fromiter(map(test, points), np.uint8, len(points))
-    table[ord("_")] |= WORD
+    table[[ord("_"), *map(ord, marks())]] |= WORD
     table[[ord(one) for one in PUNCTUATION_SET]] &= 255 - NAMING
     table[[ord(one) for one in TERMINAL_PUNCTUATION]] |= TERMINAL
     table[[ord(one) for one in "\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"]] |= LINE_END
     return table
+
+
+def marks() -> str:
+    """All combining marks: vowel signs and viramas of Indic scripts, accents that stand behind their letter."""
+    return "".join(one for one in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(one)[0] == "M")
 
 
 @njit(cache=True, nogil=True)

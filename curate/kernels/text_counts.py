@@ -1,7 +1,7 @@
 """What the Gopher, C4 and FineWeb rules count in a text, and its words as hashes.
 
-A word is a run of non-blank characters from its first to its last letter, digit or underscore; every other sign is a
-word of its own: `\\w(?:\\S*\\w)?|\\S` in Python's `re`.
+A word is a run of non-blank characters from its first to its last letter, combining mark, digit or underscore; every
+other sign is a word of its own: `W(?:\\S*W)?|\\S` in Python's `re`, where W is \\w or a mark.
 """
 
 import numpy as np

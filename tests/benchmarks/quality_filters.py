@@ -13,7 +13,10 @@ from datatrove.pipeline.filters import (
 from datatrove.pipeline.filters.base_filter import BaseFilter
 from datatrove.utils.word_tokenizers import WordTokenizer
 
-WORD = re.compile(r"\w(?:\S*\w)?|\S")
+from curate.kernels.character_kinds import marks
+
+W = rf"[\w{marks()}]"
+WORD = re.compile(rf"{W}(?:\S*{W})?|\S")
 SENTENCE_END = re.compile(r"(?:^|(?<=\s))(?=\S*[^\s\"')\]])\S*[.!?][\"')\]]*(?=\s|$)")
 """A run of non-blanks with . ! or ? at its end, before closing quotes and brackets."""
 

@@ -35,6 +35,10 @@ PIECES += [
     "…",
     "!",
     "。",
+    "\u093f",
+    "\u094d",
+    "e\u0301",
+    "।",
     "”",
     "#",
     "-",
@@ -96,6 +100,15 @@ def test_counts_equal_plain_python(text: str) -> None:
         "newlines": share(text.count("\n"), len(words)),
     }
     assert {name: found[name] for name in expected} == expected
+
+
+def test_a_hindi_word_is_one_word_with_its_signs() -> None:
+    """Vowel signs, viramas, a nukta; a danda is a sign of its own."""
+    text = "मुझे हिन्दी पढ़ना अच्छा लगता है। जगत् की बड़ी कहानी थी।"
+    found = measured(pl.Series([text])).row(0, named=True)
+    assert (found["words"], found["named"]) == (13, 11) and found["alphabetic"] == 11 / 13
+    assert found["word_length"] == pytest.approx(sum(map(len, text.replace("।", "").split())) / 11)
+    assert reason(text * 10, rules=["gopher"], min_stop_words=0, max_top_ngram={}, max_repeated_ngrams={}) is None
 
 
 @settings(max_examples=400, deadline=None)

@@ -66,6 +66,10 @@ class ScheduleKeys(Section):
             return float(self.peak_lr.split("x")[0]) * self.base_lr
         return self.peak_lr
 
+    def describe(self) -> str:
+        """Peak, warm-up, shape and end in words."""
+        return f"{self.peak:g}, warm-up {self.warmup_steps}, {self.schedule} to {self.peak * self.floor:g}"
+
     def shape(self, steps: int) -> Schedule:
         """The schedule of a run of `steps` steps. Raises ValueError naming the keys that do not fit in them."""
         decay, cooldown = self.decay_steps or max(1, steps // 10), self.cooldown_steps or max(1, steps // 4)

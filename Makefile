@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .SHELLFLAGS := -euo pipefail -c
 SHELL := bash
 
-.PHONY: demo test lint bench venv
+.PHONY: demo test test-slurm lint bench venv
 
 demo: venv
 	python -m curate.run pipelines/clinical.yaml
@@ -22,6 +22,9 @@ demo: venv
 
 test: venv
 	OMP_NUM_THREADS=1 pytest -q -n auto --dist loadfile
+
+test-slurm: venv # starts a Slurm of this machine alone in a temporary folder; skipped, saying why, where there is none
+	OMP_NUM_THREADS=1 pytest -q tests/engines/on_slurm.py
 
 lint: venv
 	ruff check .

@@ -6,14 +6,45 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from pipelines.section import Section
 
+Word = Annotated[str, Field(pattern=r"^\S*$", coerce_numbers_to_str=True)]
+"""A value in a line of a batch script; with white space it could be more than one."""
+
+OF_KIND = {"ray": {"cpus", "memory"}, "slurm": {"cpus", "memory", "partition", "hours", "sbatch"}}
+"""Keys of an executor that mean something for one kind only."""
+
 
 class Executor(Section):
-    """Which datatrove executor runs the curation passes."""
+    """Which datatrove executor runs the tasks of a pass; the result does not depend on it (curate/executors.py)."""
 
-    kind: Literal["local"] = "local"
-    """Executor of datatrove: local (processes on this machine)."""
+    kind: Literal["local", "ray", "slurm"] = "local"
+    """Executor of datatrove: local (processes on this machine), ray (the cluster RAY_ADDRESS names, or the one started
+    on this machine) or slurm (array jobs, submitted by the command, which waits for them). For ray and slurm, run
+    folder, text, models and this project lie on a file system that all nodes see under the same paths."""
+    tasks: int = Field(1000, ge=1)
+    """Most tasks a pass is cut into; a task is some sources or parts, and what is repeated after a failure."""
     workers: int = Field(2, ge=1)
-    """Processes at a time; the result does not depend on it."""
+    """Tasks at a time."""
+    cpus: int = Field(1, ge=1)
+    """Cores a task asks the cluster for; ray and slurm only."""
+    memory: int = Field(2, ge=1)
+    """Memory a task asks for, in GiB per core; ray and slurm only."""
+    partition: Word = ""
+    """Slurm's partition; needed by slurm."""
+    hours: float = Field(24, gt=0)
+    """Hours a task may take, within the partition's limit, or Slurm lets it wait for ever; slurm only."""
+    sbatch: dict[Annotated[str, Field(pattern=r"^[a-z-]+$")], Word] = {}
+    """Further arguments of sbatch by their long names, e.g. {account: bio, qos: low}; none by default, slurm only."""
+
+    @model_validator(mode="after")
+    def _fit_the_kind(self) -> "Executor":
+        fields = type(self).model_fields
+        changed = [key for key in fields if getattr(self, key) != fields[key].default]
+        of_one_kind = set.union(*OF_KIND.values())
+        if lost := [key for key in changed if key in of_one_kind - OF_KIND.get(self.kind, set())]:
+            raise ValueError(f"{lost[0]} means nothing with kind: {self.kind}; leave it out, or take another kind")
+        if self.kind == "slurm" and not self.partition:
+            raise ValueError("kind: slurm needs a partition; `sinfo` lists them")
+        return self
 
 
 class Reformat(Section):
@@ -59,7 +90,7 @@ class CurateConfig(Section):
     """Curation: the stages in order and how they are run."""
 
     executor: Executor = Executor()
-    """Which datatrove executor runs the passes."""
+    """Which datatrove executor runs the passes; between them the command itself does what sees all parts at once."""
     on_bad_record: Literal["quarantine", "stop"] = "quarantine"
     """An unreadable record goes to the ledger (quarantine) or ends the run (stop)."""
     part_rows: int = Field(20_000, ge=1)

@@ -82,7 +82,7 @@ def run_curation(curation: Curation) -> dict[str, Any]:
     if _is_finished(curation):
         return read_manifest(curation.folder / "manifest.json", kept=dict, stages=list)
     (curation.folder / "manifest.json").unlink(missing_ok=True)
-    runner = Runner(curation.work / "logs", curation.pipeline.curate.executor.workers)
+    runner = Runner(curation.work / "logs", curation.pipeline.curate.executor)
     reading = not is_complete(curation.read.folder)
     todo = passes(curation.todo, reading)
     fused = False
@@ -116,7 +116,7 @@ def run_only(curation: Curation, label: str) -> pl.DataFrame:
     if not is_complete(curation.read.folder):
         raise ValueError(f"--only {label}: the sources have not been read yet. Run the pipeline once.")
     if step in todo:
-        runner = Runner(curation.work / "logs", curation.pipeline.curate.executor.workers)
+        runner = Runner(curation.work / "logs", curation.pipeline.curate.executor)
         _run_pass(curation, runner, Pass([step]), reading=False, writes=False)
     files = [step.folder / "verdicts" / f"{part.key}.parquet" for part in _parts(curation, step)]
     frames = [pl.read_parquet(path) for path in files if path.exists()]

@@ -4,8 +4,6 @@ A pass is one datatrove pipeline: read or load parts, some stages, perhaps the f
 reading) or a share of the parts; datatrove marks finished tasks, so a killed pass goes on where it stopped.
 """
 
-import contextlib
-import io
 import itertools
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -13,12 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import multiprocess
 import polars as pl
-from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
-from loguru import logger
 
+from curate.config import Executor
+from curate.executors import execute, execute_here
 from curate.files import read_json, write_json
 from curate.parts import Batch, Part, save_ledger, write_frame
 from curate.progress import Done, Tally, progress
@@ -28,7 +25,6 @@ from curate.stage import detail
 
 PART_BYTES = 16_000_000
 """Bytes of text after which a part is closed, however few its documents."""
-MOST_TASKS = 1000
 
 
 class ReadSources(PipelineStep):
@@ -145,21 +141,13 @@ class _Once(PipelineStep):
         yield from ()
 
 
-class _QuietExecutor(LocalPipelineExecutor):
-    """datatrove's local executor with its console output left to the log file of each task."""
-
-    def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> Any:
-        with contextlib.redirect_stderr(io.StringIO()):
-            return super()._run_for_rank(rank, local_rank, node_rank)
-
-
 @dataclass
 class Runner:
-    """Runs passes under datatrove's local executor."""
+    """Runs passes under one of datatrove's executors."""
 
     logs: Path
     """Folder of datatrove's logs, statistics and completion markers, a folder a pass."""
-    workers: int
+    engine: Executor
     used: list[str] = field(default_factory=list)
     """Names of the passes run or found finished."""
 
@@ -168,10 +156,9 @@ class Runner:
 
         `whole` is what the shares add up to that the first step counts.
         """
-        tasks = min(tasks, MOST_TASKS)
-        _preload()
+        self.used.append(name)
         with progress(name.split("-", 1)[-1], self.tally(name).folder, whole) as done:
-            self._execute(name, steps, tasks, min(self.workers, tasks))
+            execute(self.engine, steps, min(tasks, self.engine.tasks), self.logs / name, ["curate.stages"])
         return done
 
     def tally(self, name: str) -> Tally:
@@ -180,16 +167,12 @@ class Runner:
 
     def once(self, name: str, label: str, work: Callable[[], None]) -> None:
         """Run one function as a pass of one task, in this process; its time counts for the stage `label`."""
-        self._execute(name, [_Once(label, work)], 1, 1)
+        self.used.append(name)
+        execute_here([_Once(label, work)], self.logs / name)
 
     def forget(self, name: str) -> None:
         """Drop the completion markers of a pass, so that it runs again."""
         shutil.rmtree(self.logs / name, ignore_errors=True)
-
-    def _execute(self, name: str, steps: list[PipelineStep], tasks: int, workers: int) -> None:
-        logger.remove()
-        self.used.append(name)
-        _QuietExecutor(steps, tasks=tasks, workers=workers, logging_dir=str(self.logs / name)).run()
 
     def seconds(self, label: str) -> float:
         """Seconds all tasks together spent in one stage, from datatrove's statistics of the passes used."""
@@ -231,8 +214,3 @@ def _frame(source: Source, rows: list[tuple[Any, ...]], first: int) -> pl.DataFr
         source=pl.lit(source.name),
         bytes=pl.col("text").str.len_bytes().cast(pl.Int64),
     )
-
-
-def _preload() -> None:
-    # Worker processes are forked from a server that has the slow imports done; nothing in it has started threads.
-    multiprocess.set_forkserver_preload(["curate.stages"])

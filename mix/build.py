@@ -56,7 +56,7 @@ def build(pipeline: config.Pipeline) -> "Plan":
     show_asked(pipeline, shares, sources, encoder)
     with alone(pipeline.folder):
         remove_others(pipeline.folder, sources)
-        packed = pack_sources(pipeline.folder, sources, encoder, mix.seq_len, mix.packing)
+        packed = pack_sources(pipeline.folder, sources, encoder, mix)
         plan, rescaled = _plan(pipeline, packed, encoder)
         got, phases = _got(pipeline, plan), _got_by_phase(pipeline, plan)
         advice = advise(pipeline, plan)

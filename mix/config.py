@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from curate.config import Executor
 from pipelines.section import Section
 
 DEFAULT = "default"
@@ -75,6 +76,9 @@ class TokenFilesConfig(Section):
 class MixConfig(Section):
     """Packing and the mixture of the two pools."""
 
+    executor: Executor = Executor(workers=1)
+    """Which datatrove executor encodes and packs, a source a task, and with which keys (as curate.executor's); one
+    task at a time by default, since encoding uses all cores of a machine."""
     seq_len: int = Field(512, ge=8)
     """Tokens per sequence (row of a shard)."""
     domain: Share = 0.8

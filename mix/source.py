@@ -1,20 +1,28 @@
 """One source after the other from documents/ to packed/, each packed at most once for the same input.
 
-Memory: one file of documents with its ids while encoding, then one shard, and 60 to 80 bytes a document. The ids of a
-source wait in a file beside its shards, which is removed at the end: packing takes twice the shards' space on disk.
+A source is the task of a datatrove pass (curate.executors), so sources are packed side by side and one source never is.
+
+Memory of a task: one file of documents with its ids while encoding, then one shard, and 60 to 80 bytes a document. The
+ids of a source wait in a file beside its shards, which is removed at the end: packing takes twice the shards' space on
+disk.
 """
 
 import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from datatrove.pipeline.base import PipelineStep
 
+from curate.executors import execute
 from curate.files import file_identity, identity, read_json, write_json
+from curate.progress import Tally, progress
+from mix.config import MixConfig
 from mix.pack import by_document, pack
 from mix.plan import ShardFile, Source
 from mix.shards import Header, padding_id, write_documents, write_shards
@@ -112,30 +120,77 @@ def remove_others(run: Path, wanted: Sequence[Documents | TokenFiles]) -> None:
 
 
 def pack_sources(
-    run: Path, sources: Sequence[Documents | TokenFiles], encoder: Encoder, seq_len: int, packing: str
+    run: Path, sources: Sequence[Documents | TokenFiles], encoder: Encoder, mix: MixConfig
 ) -> list[Packed]:
-    """Pack the sources that are not packed yet; `packing` is how rows are filled (mix.pack)."""
-    packed = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("documents"))
-    with Progress(*columns, TimeRemainingColumn(), transient=True) as progress:
-        task = progress.add_task("packing", total=sum(source.documents for source in sources))
-        for source in sources:
-            progress.update(task, description=f"packing {source.pool}/{source.source}")
-            wanted = _identity(source, encoder, seq_len, packing)
-            found = _read(run / "packed" / source.pool / source.source, source, wanted)
-            packed.append(found or _pack(run, source, encoder, seq_len, packing, wanted))
-            progress.advance(task, source.documents)
-    return packed
+    """Pack the sources that are not packed yet, under `mix.executor`; returns all in the order given.
+
+    Raises ValueError where a task failed, naming its log.
+    """
+    wanted = [(source, _identity(source, encoder, mix)) for source in sources]
+    found = [_read(run, *one) for one in wanted]
+    if todo := [one for one, there in zip(wanted, found, strict=True) if not there]:
+        logs = run / "work" / "logs" / "pack"
+        shutil.rmtree(logs, ignore_errors=True)  # packed.json says what is done, not an earlier build's markers
+        tally = Tally(logs / "progress")
+        step = PackSources(run, todo, encoder, mix, tally)
+        with progress("packing", tally.folder, sum(source.documents for source, _ in todo)):
+            execute(mix.executor, [step], min(len(todo), mix.executor.tasks), logs, ["mix.source"])
+    return [there or _just_packed(run, *one) for one, there in zip(wanted, found, strict=True)]
 
 
-def _identity(source: Documents | TokenFiles, encoder: Encoder, seq_len: int, packing: str) -> str:
+def _just_packed(run: Path, source: Documents | TokenFiles, wanted: str) -> Packed:
+    packed = _read(run, source, wanted)
+    assert packed, f"{source.pool}/{source.source}: its task was done, but it is not packed"
+    return replace(packed, was_there=False)
+
+
+class PackSources(PipelineStep):
+    """Encodes and packs the sources of this task; each comes with the identity that its marker is to have."""
+
+    type, name = "MIX", "pack"
+
+    def __init__(
+        self,
+        run: Path,
+        sources: list[tuple[Documents | TokenFiles, str]],
+        encoder: Encoder,
+        mix: MixConfig,
+        tally: Tally,
+    ):
+        super().__init__()
+        self.folder, self.sources, self.mix, self.tally = run, sources, mix, tally
+        self.tokenizer = encoder.folder, mix.encode_check, encoder.identity
+
+    def run(self, data: Any, rank: int = 0, world_size: int = 1) -> Iterator[Any]:
+        for source, wanted in self.sources[rank::world_size]:
+            with self.track_time():
+                if not _read(self.folder, source, wanted):
+                    _pack(self.folder, source, _encoder(*self.tokenizer), self.mix, wanted)
+            self.tally.add(rank, source.documents, sum(file.stat().st_size for file in source.files), source.documents)
+        yield from ()
+
+
+@cache
+def _encoder(folder: Path, check: float, identity: str) -> Encoder:
+    """Opened once a process. Raises ValueError where the tokenizer in `folder` is another than the command saw."""
+    encoder = Encoder(folder, check)
+    if encoder.identity != identity:
+        raise ValueError(
+            f"{folder}: the tokenizer here is not the one that mix.build read, so the ids would differ. The run folder "
+            "must be on a file system that all nodes share."
+        )
+    return encoder
+
+
+def _identity(source: Documents | TokenFiles, encoder: Encoder, mix: MixConfig) -> str:
     """Everything the packed bytes depend on."""
-    packed = {"version": VERSION, "tokenizer": encoder.identity, "seq_len": seq_len, "packing": packing}
+    packed = {"version": VERSION, "tokenizer": encoder.identity, "seq_len": mix.seq_len, "packing": mix.packing}
     return identity(packed | source.made_of())
 
 
-def _read(folder: Path, source: Documents | TokenFiles, wanted: str) -> Packed | None:
+def _read(run: Path, source: Documents | TokenFiles, wanted: str) -> Packed | None:
     """The source as it was packed before, or None where it was not, from this input, or is not all there."""
+    folder = run / "packed" / source.pool / source.source
     try:
         marker = read_json(folder / MARKER)
     except ValueError:
@@ -156,17 +211,15 @@ def _read(folder: Path, source: Documents | TokenFiles, wanted: str) -> Packed |
         ) from None
 
 
-def _pack(
-    run: Path, source: Documents | TokenFiles, encoder: Encoder, seq_len: int, method: str, wanted: str
-) -> Packed:
+def _pack(run: Path, source: Documents | TokenFiles, encoder: Encoder, mix: MixConfig, wanted: str) -> None:
     folder = run / "packed" / source.pool / source.source
     _remove(run, folder)
     folder.mkdir(parents=True)
     lengths, encoded_by = _encode(source, encoder, folder)
-    packing = pack(lengths, seq_len, method)
+    packing = pack(lengths, mix.seq_len, mix.packing)
     *_, wrong = by_document(packing.documents, packing.starts, packing.lengths, lengths)
     assert wrong < 0, f"{folder}: document {wrong} does not have every token once"
-    header = Header(encoder.identity, encoder.vocabulary_size, seq_len, source.pool, source.source, method)
+    header = Header(encoder.identity, encoder.vocabulary_size, mix.seq_len, source.pool, source.source, mix.packing)
     padding = padding_id(encoder.bos, encoder.eos)
     tokens = int(lengths.sum())
     ids = np.memmap(folder / SCRATCH, encoder.dtype, "c") if tokens else np.empty(0, encoder.dtype)
@@ -179,7 +232,6 @@ def _pack(
     sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
     marker = {"identity": wanted, "source": asdict(plan), "bytes": sizes, "encoded_by": encoded_by}
     write_json(folder / MARKER, marker)
-    return Packed(source.pool, plan, encoded_by, False)
 
 
 def _encode(source: Documents | TokenFiles, encoder: Encoder, folder: Path) -> tuple[np.ndarray, str]:

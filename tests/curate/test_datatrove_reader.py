@@ -6,7 +6,6 @@ from typing import Any
 import polars as pl
 import pytest
 
-from curate import passes
 from tests.curate.corpus import bytes_of, corpus, curate, ledger, sentences, write_lines
 
 CSV = {"files": "tables/*.csv", "reader": "datatrove.pipeline.readers.CSVReader"}
@@ -71,8 +70,7 @@ def test_html_without_extract_is_refused(root: Path, tmp_path: Path) -> None:
         run(root, tmp_path / "run", "tables/*.html")
 
 
-def test_more_sources_than_tasks(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_sources_than_tasks(root: Path, tmp_path: Path) -> None:
     curate(root, tmp_path / "each", ["normalize"])
-    monkeypatch.setattr(passes, "MOST_TASKS", 2)
-    curate(root, tmp_path / "two", ["normalize"])
+    curate(root, tmp_path / "two", ["normalize"], **{"curate.executor.tasks": 2})
     assert bytes_of(tmp_path / "two") == bytes_of(tmp_path / "each")

@@ -86,6 +86,31 @@ class Files(Section):
         return self
 
 
+class Generated(Section):
+    """Documents that the base model writes itself, where its own training text cannot be had (arXiv 2605.26097)."""
+
+    documents: int = Field(ge=1)
+    """Documents written; curation drops some of them."""
+    length: int = Field(1024, ge=2)
+    """Most tokens of a document; one that has not ended by itself is cut there. Not beyond the rows the base was
+    trained on: what it writes after that is worse."""
+    temperature: float = Field(1.0, gt=0)
+    """Temperature of sampling; 1 is the model's own distribution, below 1 is likelier text with less variety."""
+    seed: int = 0
+    """Seed of sampling: the same documents again, on the same machine with the same versions."""
+    batch: int = Field(64, ge=1)
+    """Documents written at a time, and the unit of resuming; memory grows with it, and other documents come of it."""
+    engine: Literal["transformers", "vllm"] = "transformers"
+    """What runs the model: transformers (CPU or one GPU), or vllm (all GPUs of a machine; extra `vllm`)."""
+
+
+class FromModel(Section):
+    """A source of the replay pool that is no file."""
+
+    generated: Generated
+    """What the base model is to write."""
+
+
 class CurateConfig(Section):
     """Curation: the stages in order and how they are run."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from curate.documents import WriteDocuments, put_in_place
+from curate.generated import write_generated
 from curate.manifest import rows_in, write_manifest
 from curate.parts import LEDGER, Part, record_decided
 from curate.passes import LoadParts, ReadSources, Runner, SaveParts, is_complete, mark_complete, parts_in
@@ -84,6 +85,8 @@ def run_curation(curation: Curation) -> dict[str, Any]:
     (curation.folder / "manifest.json").unlink(missing_ok=True)
     runner = Runner(curation.work / "logs", curation.pipeline.curate.executor)
     reading = not is_complete(curation.read.folder)
+    if reading:
+        write_generated(curation.pipeline, curation.sources, curation.say)
     todo = passes(curation.todo, reading)
     fused = False
     for index, one in enumerate(todo):

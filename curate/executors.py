@@ -11,6 +11,7 @@ import ctypes
 import importlib.util
 import io
 import json
+import logging
 import os
 import re
 import shlex
@@ -146,7 +147,7 @@ def _connect() -> None:
     if ray.is_initialized():
         return
     try:
-        ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=False, logging_level="ERROR")
+        ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise ValueError(
             f"executor: kind: ray found no cluster ({error}). Start one (`ray start --head` on this machine, "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import fsspec
 
-from curate.config import Files
+from curate.config import Files, FromModel, Generated
 from pipelines.config import Pipeline
 from pipelines.storage import connect, is_url, reached
 
@@ -50,6 +50,8 @@ class Source:
     """The reader's arguments, as JSON."""
     reformat: str = ""
     """curate.config.Reformat as JSON; empty where records have a text."""
+    generated: Generated | None = None
+    """How the base model writes the file (curate/generated.py), which need not be there yet."""
 
     @property
     def format(self) -> str:
@@ -64,7 +66,7 @@ def resolve(pipeline: Pipeline, where: str) -> list[Source]:
     """
     sources = []
     for pool in POOLS:
-        entries: list[str | Files] = getattr(pipeline, pool)
+        entries: list[str | Files | FromModel] = getattr(pipeline, pool)
         files = _files(pipeline, pool, [entry for entry in entries if isinstance(entry, str)], where)
         sources += [_source(pool, root, path, where) for root, path in files if _suffix(path) not in PAGE_FORMATS]
         sources += _page_sources(pool, [file for file in files if _suffix(file[1]) in PAGE_FORMATS])
@@ -76,6 +78,10 @@ def resolve(pipeline: Pipeline, where: str) -> list[Source]:
                     check_name(entry.reader, pipeline.allows_imports, f"{where}: {pool}")
                 chosen = _files(pipeline, pool, [entry.files], where)
                 sources += [_source(pool, root, path, where, entry) for root, path in chosen]
+            elif isinstance(entry, FromModel):
+                from curate.generated import source_of
+
+                sources.append(source_of(pipeline, entry.generated, f"{where}: {pool}"))
     for source in sources:
         if set(source.name) & set("*?[]\n") or len(source.name.encode()) > LONGEST_NAME:
             raise ValueError(

@@ -12,25 +12,16 @@ The changes are those of bits per byte between step 0 and the last step, with 95
 """
 
 import argparse
-import contextlib
-import io
 import shutil
-import subprocess
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eval.sweep_arms import Arm, arms, chosen, with_keys
+from eval.sweep_generated import domain_alone
 from pipelines import cli
 from pipelines.config import Pipeline
 
 if TYPE_CHECKING:
     from eval.sweep_table import Result
-
-SHARED = ("documents", "held_out", "packed", "tokenizer")
-"""What the training runs of all arms have in common: links to the run's own."""
-LAST_LINES = 30
-"""Lines of a failed training run's log that the error shows."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -45,57 +36,44 @@ def main(argv: list[str] | None = None) -> None:
 
 def sweep(pipeline: Pipeline, wanted: list[Arm], seeds: list[int], processes: int = 1) -> None:
     """Train what is not trained yet, measure, write table and plot."""
+    from eval import sweep_generated
     from eval.sweep_table import show, write
+    from train import own_run
 
     if not pipeline.eval.held_out:
         raise ValueError("eval.held_out: is 0, so neither gain nor forgetting can be measured. Set it, e.g. 0.02.")
     if not (pipeline.folder / "mixture.json").is_file():
         raise ValueError(f"{pipeline.folder}: has no mixture.json, so there are no shards. Run mix.build first.")
-    of_arm = {(arm.name, seed): _pipeline(pipeline, arm, seed) for seed in seeds for arm in wanted if not arm.of}
+    of_arm = {(arm.name, seed): arm_pipeline(pipeline, arm, seed) for seed in seeds for arm in wanted if not arm.of}
     results: list[Result] = []
     for seed in seeds:
         for arm in wanted:
             trained = of_arm[arm.of or arm.name, seed]
             print(f"{arm.name}, seed {seed}: {trained.folder}", flush=True)
+            if arm.generated:
+                generated = sweep_generated.curate(pipeline, trained.mix.replay)
+                sweep_generated.link(pipeline.folder, generated.folder, trained.folder)
             if not arm.of:
-                _train(pipeline.folder, trained, processes)
+                own_run.train([own_run.prepare(pipeline.folder, trained)], processes)
             results.append(_measure(trained, arm, seed))
             write(pipeline, results)
     show(pipeline, results)
 
 
-def _pipeline(pipeline: Pipeline, arm: Arm, seed: int) -> Pipeline:
+def arm_pipeline(pipeline: Pipeline, arm: Arm, seed: int) -> Pipeline:
     """The pipeline of an arm's own run."""
     folder = pipeline.folder / "sweep" / f"{arm.folder}-seed-{seed}"
-    own = {"output": str(folder), "train.run": "main", "mix.seed": seed, "train.seed": seed, "phases": []}
+    own: dict[str, Any] = {
+        "output": str(folder),
+        "train.run": "main",
+        "mix.seed": seed,
+        "train.seed": seed,
+        "phases": [],
+    }
+    if arm.generated:
+        own["mix.weights"] = domain_alone(pipeline.folder, pipeline.mix.weights) or "natural"
+        own["mix.max_epochs"] = domain_alone(pipeline.folder, pipeline.mix.max_epochs)
     return with_keys(pipeline, arm.keys | own)
-
-
-def _train(run: Path, pipeline: Pipeline, processes: int) -> None:
-    """Plan the mixture and train to the end; nothing where that is done. Raises ValueError where training fails."""
-    from mix import build
-    from train import settings
-
-    folder = pipeline.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in SHARED:
-        link = folder / name
-        if not link.is_symlink():
-            link.symlink_to((run / name).resolve())
-    with contextlib.redirect_stdout(io.StringIO()):
-        build.build(pipeline)
-    found = settings.resolve(pipeline)
-    settings.remember(found)
-    if (found.folder / settings.EXPORT).is_dir():
-        return
-    launcher = [] if processes == 1 else ["torch.distributed.run", "--nproc-per-node", str(processes), "-m"]
-    command = [sys.executable, "-m", *launcher, "train.launch", str(folder)]
-    log = folder / "train.log"
-    with open(log, "w", encoding="utf-8") as output:
-        code = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT).returncode
-    if code or not (found.folder / settings.EXPORT).is_dir():
-        last = "\n".join(log.read_text(encoding="utf-8").splitlines()[-LAST_LINES:])
-        raise ValueError(f"{log}: training ended with {code} before the last step. Its last lines:\n{last}")
 
 
 def _measure(pipeline: Pipeline, arm: Arm, seed: int) -> "Result":

@@ -14,6 +14,8 @@ FULL, REFERENCE = "100/0", "80/20"
 """Arms that gain kept and rise avoided are counted from, and that a point in front must beat."""
 CONTROLLED = "95/5-controller"
 """The arm that starts with too little replay and is not told the best ratio."""
+GENERATED = "80/20-generated"
+"""REFERENCE with replay text that the base model writes (curate/generated.py)."""
 PROVOKED, RESCUED = "100/0-quadruple-lr", "100/0-quadruple-lr-controller"
 """Forgetting provoked, and the same with the controller."""
 
@@ -31,6 +33,8 @@ class Arm:
     """Averaged: share of the continued weights."""
     plain: bool = False
     """Whether it is a fixed ratio and nothing else."""
+    generated: bool = False
+    """Whether its replay text is written by the base itself (eval/sweep_generated.py)."""
 
     @property
     def folder(self) -> str:
@@ -64,6 +68,7 @@ def arms(pipeline: config.Pipeline) -> list[Arm]:
         Arm("100/0-ewc", replay(0) | {"train.ewc": 1e3}),
         Arm("100/0-lora", replay(0) | lora),
         Arm(CONTROLLED, replay(5) | watched | {"eval.controller": "raise_replay"}),
+        Arm(GENERATED, replay(20), generated=True),
         Arm("80/20-held", replay(20) | held),
         Arm(PROVOKED, replay(0) | quadruple),
         Arm(RESCUED, replay(0) | quadruple | watched | {"eval.controller": "ewc"}),

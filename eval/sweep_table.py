@@ -8,7 +8,7 @@ from typing import Any
 
 from eval.control import BITS
 from eval.select import DOMAIN, score
-from eval.sweep_arms import CONTROLLED, FULL, PROVOKED, REFERENCE, RESCUED, Arm
+from eval.sweep_arms import CONTROLLED, FULL, GENERATED, PROVOKED, REFERENCE, RESCUED, Arm
 from pipelines.config import Pipeline
 
 HEADINGS = ("arm", "seeds", "domain", "general", "gain kept", "rise avoided", "score", "")
@@ -107,6 +107,9 @@ def verdicts(results: Sequence[Result], threshold: float) -> list[str]:
             f"{rescued.text('+.1f')} % with the controller; under the threshold of {threshold:g} %: "
             f"{_yes(rescued.value <= threshold)}"
         )
+    if GENERATED in table and REFERENCE in table and table[GENERATED]["avoided"]:
+        share = table[GENERATED]["avoided"].value / table[REFERENCE]["avoided"].value
+        told.append(f"{GENERATED} has {share:.0%} of the protection (rise avoided) of {REFERENCE}'s real replay")
     if FULL in table and REFERENCE in table:
         front = [name for name, row in table.items() if row["in_front"]]
         what = f"at least {KEPT:.0%} of {FULL}'s gain and at most {RISE:.0%} of {REFERENCE}'s rise"

@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_args
 
 import yaml
 from pydantic import (
+    BeforeValidator,
     Discriminator,
     Field,
     ModelWrapValidatorHandler,
@@ -23,9 +24,10 @@ from pydantic import (
     model_validator,
 )
 
-from curate.config import CurateConfig, Files
+from curate.config import CurateConfig, Files, FromModel, Generated
 from eval.config import EvalConfig
 from mix.config import MixConfig
+from mix.search_config import SearchConfig
 from pipelines.phases import compiled
 from pipelines.secrets import refuse, scrub
 from pipelines.section import Section
@@ -43,6 +45,11 @@ Entry = Annotated[
     Discriminator(lambda entry: "glob" if isinstance(entry, str) else "files"),
 ]
 """What a pool lists: a glob, or files with a reader."""
+ReplayEntry = Annotated[
+    Annotated[str, Tag("glob")] | Annotated[Files, Tag("files")] | Annotated[FromModel, Tag("generated")],
+    Discriminator(lambda entry: _kind(entry)),
+]
+"""The replay pool may also list what the base model writes itself."""
 
 
 class Pipeline(Section):
@@ -57,8 +64,11 @@ class Pipeline(Section):
     domain: list[Entry] = Field(min_length=1)
     """Globs of the domain pool under data_root; a source is a file, named by its stem. {files, reader, arguments}
     instead of a glob reads with a datatrove reader."""
-    replay: list[Entry] = Field(min_length=1)
-    """Globs of the replay pool under data_root; `sample:GLOB` reads the sample whatever data_root is."""
+    replay: Annotated[
+        list[ReplayEntry], BeforeValidator(lambda entries: [entries] if isinstance(entries, dict) else entries)
+    ] = Field(min_length=1)
+    """Globs of the replay pool under data_root; `sample:GLOB` reads the sample whatever data_root is. {generated:
+    {documents: N}} instead of a glob, or of the list, is text that the base model writes itself."""
     benchmarks: list[str] = []
     """Globs of benchmark items under data_root, for decontaminate; empty where that stage is not used."""
     licences: dict[str, str] = {}
@@ -69,6 +79,7 @@ class Pipeline(Section):
     curate: CurateConfig = CurateConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     mix: MixConfig = MixConfig()
+    search: SearchConfig = SearchConfig()
     train: TrainConfig = TrainConfig()
     pilot: PilotConfig = PilotConfig()
     eval: EvalConfig = EvalConfig()
@@ -189,6 +200,12 @@ def _size(node: yaml.Node, known: dict[int, int]) -> int:
     return known[id(node)]
 
 
+def _kind(entry: Any) -> str:
+    if isinstance(entry, FromModel) or (isinstance(entry, dict) and "generated" in entry):
+        return "generated"
+    return "glob" if isinstance(entry, str) else "files"
+
+
 def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
@@ -213,6 +230,8 @@ def _explain(path: Path, problem: Any) -> str:
 
 def _known(parents: list[Any]) -> list[str]:
     section: Any = Files if "files" in parents else Pipeline
+    if "generated" in parents:  # once as the kind of entry, once as its key
+        section = Generated if parents.count("generated") > 1 else FromModel
     for parent in parents if section is Pipeline else []:
         if isinstance(parent, str):  # else the place in a list
             kinds = section.model_fields[parent].annotation

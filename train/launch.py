@@ -83,7 +83,7 @@ def _train(found: "Settings", layout: str, world: int, first: bool) -> None:
 
 
 def make_ready(found: "Settings", first: bool) -> "Settings":
-    """Bring the processes together and give the base model rows for new tokens: the settings to configure from."""
+    """Bring the processes together, where they are not, and give the base model rows for new tokens: the settings."""
     _spin_briefly()
     import dataclasses
 
@@ -94,7 +94,8 @@ def make_ready(found: "Settings", first: bool) -> "Settings":
     platform.prepare_process()
     from train.configure import meet
 
-    meet()
+    if not dist.is_initialized():
+        meet()
     if not found.needs_resizing:
         return found
     if first and not found.initial.is_dir():

@@ -129,13 +129,12 @@ def arms(pipeline: Pipeline) -> list[Pipeline]:
 
 
 def _arm(pipeline: Pipeline, rate: float | str, replay: float) -> Pipeline:
+    from train.own_run import shortened
+
     values = pipeline.model_dump(mode="json")
     train, steps = values["train"], pipeline.pilot.steps
-    shorter = min(1.0, steps / pipeline.train.steps)
-    for key in ("warmup_steps", "decay_steps", "cooldown_steps"):
-        if train[key]:  # 0 turns the one off and leaves the others to train.steps
-            train[key] = max(1, int(train[key] * shorter))
-    train |= {"steps": steps, "peak_lr": rate, "checkpoint_every": min(train["checkpoint_every"], max(1, steps // 4))}
+    train |= shortened(pipeline.train, steps)
+    train |= {"peak_lr": rate, "checkpoint_every": min(train["checkpoint_every"], max(1, steps // 4))}
     values["eval"]["every"] = min(values["eval"]["every"], max(1, steps // EVALUATIONS))
     values |= {"output": str(pipeline.folder), "mix": values["mix"] | _shares(replay)}
     arm = config.parse(values, pipeline.folder / "pipeline.yaml")

@@ -38,6 +38,8 @@ def test_rows_compare_seed_by_seed_and_know_a_point_in_front() -> None:
     assert "(100/0, 80/20): holds" in told[0]
     assert told[1] == "95/5-controller has 67% of the score of the best fixed ratio, 80/20"
     assert told[2].endswith(": new")
+    written = [result("100/0", -1, 0.4), result("80/20", -0.9, 0.1), result("80/20-generated", -0.9, 0.16, plain=False)]
+    assert "80/20-generated has 80% of the protection" in verdicts(written, 1.0)[1]
     assert "does not hold" in verdicts([result("100/0", -1, 0.1), result("80/20", -0.5, 0.2)], 1.0)[0]
     page = plot("clinical", results, told)
     assert "5-controller" in page and page.count('<div class="plot"') == 1 and 'src="http' not in page

@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .SHELLFLAGS := -euo pipefail -c
 SHELL := bash
 
-.PHONY: demo test test-slurm lint bench venv
+.PHONY: demo test test-slurm lint docs bench venv
 
 demo: venv
 	python -m curate.run pipelines/clinical.yaml
@@ -30,6 +30,11 @@ lint: venv
 	ruff check .
 	ruff format --check .
 	mypy
+
+# tokenization's modules are named one by one: without an installation pdoc takes it for a module, not a folder.
+docs: venv
+	pdoc --no-show-source --output-directory build/docs curate eval mix pipelines train tokenization \
+		$(patsubst tokenize/%.py,tokenization.%,$(wildcard tokenize/[a-z]*.py))
 
 bench: venv
 	for script in $$(grep -l __main__ tests/benchmarks/*.py); do echo "== $$script"; python "$$script"; done

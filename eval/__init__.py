@@ -1,0 +1,1 @@
+"""Measuring a model on its domain and on general text, and the report."""

@@ -1,0 +1,1 @@
+"""Packed shards, the mixture plan, and the loader that follows it."""

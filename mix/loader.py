@@ -105,6 +105,7 @@ class Loader:
 
     @property
     def rows_per_rank(self) -> int:
+        """Rows of a global batch that this rank loads."""
         return self.global_batch // self.world
 
     def batch(self, first_row: int, rows: int) -> Batch:

@@ -47,6 +47,7 @@ class Packing:
 
     @property
     def rows(self) -> int:
+        """How many rows are filled."""
         return len(self.row_offsets) - 1
 
     @cached_property

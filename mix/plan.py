@@ -83,6 +83,7 @@ class Pool:
 
     @property
     def rows(self) -> int:
+        """Of all its sources."""
         return sum(source.rows for source in self.sources)
 
 

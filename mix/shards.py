@@ -65,6 +65,7 @@ class Shard:
 
     @property
     def rows(self) -> int:
+        """How many rows the shard holds."""
         return len(self.tokens)
 
 

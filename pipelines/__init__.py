@@ -1,0 +1,1 @@
+"""The pipeline file: its schema and the command line."""

@@ -48,5 +48,5 @@ def test_the_new_stage_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_commands_exist() -> None:
     targets = set(re.findall(r"^make (\w+)", GUIDE.read_text(encoding="utf-8"), re.MULTILINE))
     made = (GUIDE.parent / "Makefile").read_text(encoding="utf-8")
-    assert targets == {"venv", "lint", "test", "bench"}
+    assert targets == {"venv", "lint", "test", "docs", "bench"}
     assert all(f"\n{target}:" in made for target in targets)

@@ -1,0 +1,1 @@
+"""The trainer, on torchtitan's, and what takes part in its steps."""

@@ -1,0 +1,1 @@
+"""Tasks for lm-eval over local benchmark items."""

@@ -1,0 +1,1 @@
+"""Keys of the `train:` section, a file a topic."""

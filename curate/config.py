@@ -11,6 +11,8 @@ Word = Annotated[str, Field(pattern=r"^\S*$", coerce_numbers_to_str=True)]
 
 OF_KIND = {"ray": {"cpus", "memory"}, "slurm": {"cpus", "memory", "partition", "hours", "sbatch"}}
 """Keys of an executor that mean something for one kind only."""
+OWN = {"array", "dependency", "job-name", "output", "error", "wait"}
+"""Arguments of sbatch that the executor gives."""
 
 
 class Executor(Section):
@@ -42,6 +44,8 @@ class Executor(Section):
         of_one_kind = set.union(*OF_KIND.values())
         if lost := [key for key in changed if key in of_one_kind - OF_KIND.get(self.kind, set())]:
             raise ValueError(f"{lost[0]} means nothing with kind: {self.kind}; leave it out, or take another kind")
+        if taken := sorted(OWN & self.sbatch.keys()):
+            raise ValueError(f"sbatch: {taken[0]} is set by the executor, which waits for its jobs by it; take it out")
         if self.kind == "slurm" and not self.partition:
             raise ValueError("kind: slurm needs a partition; `sinfo` lists them")
         return self

@@ -1,18 +1,20 @@
 """A pool of processes whose worker is killed (as the system does when memory runs out) waits for its task for ever.
 
-Python's pools start another worker and lose the task. So the workers are watched from a thread, and the wait is ended.
+Python's pools start another worker and lose the task. So a task at work leaves its process in a file, <folder>/running/
+<task>, and a thread looks whether those processes are there.
 """
 
 import contextlib
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
-import multiprocess
-
+RUNNING = "running"
 GRACE = 10.0
-"""Seconds a pool may go on without a worker: one that ends by itself, after an error or at the end, is quicker."""
+"""Seconds a pool may go on without a worker: one that is ended after an error of another is quicker."""
 
 
 class _LostError(Exception):
@@ -20,21 +22,31 @@ class _LostError(Exception):
 
 
 @contextlib.contextmanager
-def told(where: str) -> Iterator[None]:
-    """Meanwhile a pool on the main thread that lost a worker raises ValueError, which begins with `where`."""
+def at_work(folder: Path, task: int) -> Iterator[None]:
+    """Around a task, in the process that does it."""
+    path = folder / RUNNING / str(task)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def told(folder: Path) -> Iterator[None]:
+    """Meanwhile a pool on the main thread that lost a worker raises ValueError. `folder`: as the tasks have it."""
+    shutil.rmtree(folder / RUNNING, ignore_errors=True)
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     over = threading.Event()
 
     def watch() -> None:
-        seen: set[int] = set()
         while not over.wait(0.5):
-            alive = {process.pid for process in multiprocess.active_children()}
-            if seen - alive and not over.wait(GRACE):
+            if _lost(folder) and not over.wait(GRACE):
                 os.kill(os.getpid(), signal.SIGUSR2)
                 return
-            seen = alive
 
     before = signal.signal(signal.SIGUSR2, _raise)
     threading.Thread(target=watch, daemon=True).start()
@@ -42,13 +54,24 @@ def told(where: str) -> Iterator[None]:
         yield
     except _LostError:
         raise ValueError(
-            f"{where}: a worker process was killed before its task was done, most likely because memory ran out. Lower "
-            "executor.workers (each worker holds its own part of the text), and run the command again: it goes on with "
-            "what is not done."
+            f"{folder}: a worker process was killed before its task was done, most likely because memory ran out. "
+            "Lower executor.workers (each worker holds its own part of the text), and run the command again: it goes on "
+            "with what is not done."
         ) from None
     finally:
         over.set()
         signal.signal(signal.SIGUSR2, before)
+
+
+def _lost(folder: Path) -> bool:
+    """Whether a process that has a task is gone."""
+    for path in (folder / RUNNING).glob("*"):
+        with contextlib.suppress(FileNotFoundError, ValueError, PermissionError):  # done, or being written
+            try:
+                os.kill(int(path.read_text()), 0)
+            except ProcessLookupError:
+                return True
+    return False
 
 
 def _raise(*_: object) -> None:

@@ -45,13 +45,14 @@ class _Local(LocalPipelineExecutor):
     """datatrove's local executor with its console output left to the log file of each task."""
 
     def run(self) -> Any:
-        with _forked_end_with_us(), dead_workers.told(self.logging_dir.path):
+        with _forked_end_with_us(), dead_workers.told(Path(self.logging_dir.path)):
             return super().run()
 
     def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> Any:
         if multiprocess.parent_process():
             _end_with_parent()
-        with contextlib.redirect_stderr(io.StringIO()):
+        at_work = dead_workers.at_work(Path(self.logging_dir.path), rank)
+        with at_work, contextlib.redirect_stderr(io.StringIO()):
             return super()._run_for_rank(rank, local_rank, node_rank)
 
 

@@ -70,11 +70,14 @@ def identifier(record: dict[str, Any], own: Any) -> str:
 def _options(record: dict[str, Any], key: str) -> dict[str, str]:
     """The options by how an answer names them: the keys that they have, or letters; empty where there are none."""
     given = record.get(key) or {}
+    if isinstance(given, dict):  # Parquet gives each record the letters of all; a gap before others stays an error
+        last = max((at for at, option in enumerate(given.values()) if option is not None), default=-1)
+        given = dict(list(given.items())[: last + 1])
     if isinstance(given, list):
         given = dict(zip(LETTERS, given, strict=False)) if len(given) <= len(LETTERS) else {"": None}
     if not isinstance(given, dict) or not all(isinstance(option, str) and option.strip() for option in given.values()):
         raise NoAnswer(f"has {key!r} that are not up to {len(LETTERS)} texts, as a list or by letter")
-    return {str(name): option.strip() for name, option in given.items() if option is not None}
+    return {str(name): option.strip() for name, option in given.items()}
 
 
 def _answer(record: dict[str, Any], keys: Reformat, options: dict[str, str]) -> tuple[int, str]:
@@ -82,6 +85,8 @@ def _answer(record: dict[str, Any], keys: Reformat, options: dict[str, str]) -> 
     given = record.get(keys.answer)
     if given is None or isinstance(given, bool | list | dict) or not str(given).strip():
         raise NoAnswer(f"has no {keys.answer!r} that is a text or a number")
+    if isinstance(given, float) and given.is_integer():  # a column of integers with gaps is one of floats
+        given = int(given)
     text = str(given).strip()
     if not options:
         return -1, text

@@ -55,6 +55,8 @@ def read(path: Path, padding: int) -> Iterator[tuple[Path, np.ndarray, np.ndarra
 
 
 def _pair(path: Path) -> tuple[Path, Path]:
+    if not path.name:
+        raise ValueError(f"{path}: is a folder. Name the two files in it without .idx and .bin.")
     return path.with_name(path.name + ".idx"), path.with_name(path.name + ".bin")
 
 

@@ -217,15 +217,15 @@ def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
 
 def _explain(path: Path, problem: Any) -> str:
     key = ".".join(f"[{part}]" if isinstance(part, int) else str(part) for part in problem["loc"]).replace(".[", "[")
-    found = json.dumps(problem["input"], default=str, skipkeys=True)
+    found, told = json.dumps(problem["input"], default=str, skipkeys=True), problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         *parents, wrong = problem["loc"]
         return f"{path}: {key}: there is no such key. Known here: {', '.join(_known(parents))}."
     if not key:  # of keys that do not go together (phases)
-        return f"{path}: {problem['msg'].removeprefix('Value error, ')}"
+        return f"{path}: {told}"
     if problem["type"] == "missing":
         return f"{path}: {key}: is missing and has no default."
-    return f"{path}: {key}: {found[:120]} cannot be used: {problem['msg'][:1].lower()}{problem['msg'][1:]}."
+    return f"{path}: {key}: {found[:120]} cannot be used: {told[:1].lower()}{told[1:]}."
 
 
 def _known(parents: list[Any]) -> list[str]:

@@ -1,5 +1,6 @@
 """From `phases:` to what the commands work with: the steps of the run and the knots of its mixture."""
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from mix.config import KnotConfig, MixConfig
@@ -47,6 +48,9 @@ def _knots(mix: MixConfig, phases: list[Phase]) -> list[KnotConfig]:
             raise ValueError(f"{where}: gives one of domain and replay. Give both, or neither.")
         if phase.domain is not None and phase.replay is not None:
             shares = {"domain": phase.domain, "replay": phase.replay}
+        if sum(Fraction(str(part)) for part in shares.values()) != 1:
+            told = " + ".join(str(part) for part in shares.values())
+            raise ValueError(f"{where}: domain + replay is {told}, which is not 1. Correct one of them.")
         first = {**shares, "best": phase.best, "phase": phase.name}
         knots.append(KnotConfig(step=begin, weights=phase.weights, **first))
         begin += phase.steps

@@ -4,12 +4,13 @@ Keys and passwords are never part of a URL here: each service takes them from th
 (pipelines/secrets.py refuses the others). Another S3 server than Amazon's: AWS_ENDPOINT_URL=http://host:port.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipelines.secrets import scrub
 from pipelines.section import Section
@@ -51,6 +52,13 @@ class StorageConfig(Section):
     cache_gib: float = Field(100, gt=0)
     """Most GiB of shards in the cache. Those of the mixture that was used least recently leave first, those of one in
     use never; a mixture larger than this is refused."""
+
+    @field_validator("publish")
+    @classmethod
+    def _is_place(cls, place: str) -> str:
+        if not is_url(place) and (begin := re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", place)):
+            raise ValueError(f"reads as a folder called {begin[0]}; a URL begins with {begin[0]}//, a folder with ./")
+        return place
 
 
 def is_url(place: str) -> bool:

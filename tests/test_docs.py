@@ -35,7 +35,9 @@ def undocumented(module: ModuleType) -> Iterator[str]:
         if not inspect.getdoc(value):
             yield f"{module.__name__}.{name}"
         for part, held in vars(value).items() if inspect.isclass(value) else ():
-            plain = inspect.isfunction(held) or isinstance(held, property | classmethod | staticmethod)
+            # torch puts a step of its own into the classes of optimizers that were made
+            own = inspect.isfunction(held) and held.__module__ == module.__name__
+            plain = own or isinstance(held, property | classmethod | staticmethod)
             if not part.startswith("_") and plain and not inspect.getdoc(getattr(value, part, held) or held):
                 yield f"{module.__name__}.{name}.{part}"
 

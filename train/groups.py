@@ -113,7 +113,9 @@ def find(key: str, group: str, names: list[str]) -> list[str]:
     else:
         found = [name for name in names if fnmatchcase(name, group)]
     if not found:
-        raise ValueError(f"train.{key}: {group!r} means no weights of this model. {_choices(group, names)}")
+        raise ValueError(
+            f"train.{key}: {group!r} means no weights of this model that are trained. {_choices(group, names)}"
+        )
     return found
 
 

@@ -58,6 +58,8 @@ class Model:
 
     def best(self, texts: pl.Series) -> tuple[np.ndarray, np.ndarray]:
         """Number of the most probable label (int32; -1 where nothing is known) and its probability, for each text."""
+        if texts.str.contains(LABEL, literal=True).any():  # fastText takes such words for labels, not for text
+            texts = texts.str.replace_all(_LABELS, "$1")
         data, offsets = string_buffers(texts)
         labels, scores = np.empty(len(texts), np.int32), np.empty(len(texts), np.float32)
         _best(
@@ -76,6 +78,8 @@ class Model:
         return labels, scores
 
 
+LABEL = "__label__"
+_LABELS = rf"(^|[ \n\r\t\v\f\x00]){LABEL}[^ \n\r\t\v\f\x00]*"
 MOST_BUCKETS = 1 << 26
 """Of pieces; fastText's default is 2,000,000."""
 
@@ -134,7 +138,7 @@ def _read_model(data: bytes) -> Model | None:
         pieces = np.arange(count, count + bucket, dtype=np.int32)
     rows = file.quantized() if file.take("?")[0] else file.matrix()
     nodes = file.quantized() if file.take("?")[0] else file.matrix()
-    labels = [word.decode().removeprefix("__label__") for word in words[count:]]
+    labels = [word.decode().removeprefix(LABEL) for word in words[count:]]
     end = words.index(END_OF_LINE) if END_OF_LINE in words[:count] else -1
     lengths = (int(arguments["minn"]), int(arguments["maxn"]))
     return Model(labels, rows, pieces, _word_table(words[:count]), lengths, end, _tree(counts[count:]), nodes)

@@ -56,6 +56,10 @@ def same_as_fasttext(texts: list[str]) -> None:
         assert score == pytest.approx(min(float(probability[0]), 1), abs=1e-4), text[:60]
 
 
+def test_words_that_fasttext_takes_for_labels_are_no_text() -> None:
+    same_as_fasttext(["__label__", "__label__de __label__ ein Haus", "ein a__label__de Haus", "__label__\tein Haus"])
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), min_size=1, max_size=20))
 def test_the_kernel_answers_as_the_library(texts: list[str]) -> None:
     same_as_fasttext(texts)

@@ -67,7 +67,7 @@ def test_the_template_depends_on_seed_and_id_alone() -> None:
         ({"answer": "C"}, "has the answer 'C', which is none of its 2 options"),
         ({"options": ["One", ""]}, "has 'options' that are not up to 26 texts"),
         ({"options": "One, two"}, "has 'options' that are not up to 26 texts"),
-        ({"options": {"A": "One", "B": None}}, "has 'options' that are not up to 26 texts"),
+        ({"options": ["One", None]}, "has 'options' that are not up to 26 texts"),
     ],
 )
 def test_what_a_record_lacks_is_said(change: dict[str, Any], told: str) -> None:
@@ -168,3 +168,13 @@ def test_real_items_become_text(real_data: Path) -> None:
             text = as_text(item, item["id"], keys)
             assert item["question"].strip() in text and item["answer_text"].strip() in text
         assert len(items) > 100
+
+
+def test_letters_that_other_records_have_are_no_options() -> None:
+    record = {"question": "How many?", "options": {"A": "One", "B": "Two", "C": None}, "answer": "B"}
+    assert as_text(record, "t/1", QA) == as_text(record | {"options": {"A": "One", "B": "Two"}}, "t/1", QA)
+
+
+def test_a_number_that_a_table_made_a_float_is_a_place() -> None:
+    record = {"question": "How many?", "options": ["One", "Two"], "answer": 1.0}
+    assert as_text(record, "t/1", QA) == as_text(record | {"answer": 1}, "t/1", QA)

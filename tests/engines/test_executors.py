@@ -46,6 +46,7 @@ def ray_cluster() -> Iterator[None]:
         ({"kind": "slurm"}, "needs a partition"),
         ({"kind": "slurm", "partition": "cpu", "sbatch": {"comment": "a\ncurl evil"}}, "pattern"),
         ({"kind": "slurm", "partition": "cpu", "sbatch": {"a=b": ""}}, "pattern"),
+        ({"kind": "slurm", "partition": "cpu", "sbatch": {"array": "0-3"}}, "array is set by the executor"),
         ({"kind": "spark"}, "'local', 'ray' or 'slurm'"),
         ({"tasks": 0}, "greater than or equal to 1"),
     ],

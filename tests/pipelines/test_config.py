@@ -26,7 +26,10 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ("mix: {seqlen: 64}", r"p.yaml: mix.seqlen: there is no such key. Known here: seq_len, domain, replay"),
+        (
+            "mix: {seqlen: 64}",
+            r"p.yaml: mix.seqlen: there is no such key. Known here: executor, seq_len, domain",
+        ),
         ("colour: red", r"p.yaml: colour: there is no such key. Known here: name, model, data_root"),
         ("mix: {seq_len: many}", r'p.yaml: mix.seq_len: "many" cannot be used'),
         ("train: {steps: 0}", r"p.yaml: train.steps: 0 cannot be used: input should be greater than or equal to 1"),

@@ -55,8 +55,8 @@ def told(folder: Path) -> Iterator[None]:
     except _LostError:
         raise ValueError(
             f"{folder}: a worker process was killed before its task was done, most likely because memory ran out. "
-            "Lower executor.workers (each worker holds its own part of the text), and run the command again: it goes on "
-            "with what is not done."
+            "Lower executor.workers (each worker holds its own part of the text), and run the command again: it goes "
+            "on with what is not done."
         ) from None
     finally:
         over.set()

@@ -15,6 +15,7 @@ import pickle
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum, EnumType
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,18 @@ class Reader(dcp.FileSystemReader):
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("builtins", "getattr"):  # how Python 3.11.0 to 3.11.3 keep a member of an enumeration
+            return _member
         if (module, name) not in _CLASSES:
             raise ValueError(f"names {module}.{name}, which is no part of a checkpoint, so it was not loaded")
         return super().find_class(module, name)
+
+
+def _member(kind: Any, name: str) -> Enum:
+    """A member of an enumeration by its name, and nothing else that getattr would give."""
+    if not isinstance(kind, EnumType):
+        raise ValueError(f"names {name!r} of something that is no enumeration, so it was not loaded")
+    return kind.__members__[name]
 
 
 class _Planner(dcp.DefaultLoadPlanner):

@@ -71,6 +71,30 @@ def test_a_program_in_the_metadata_is_not_run(saved: Path, tmp_path: Path) -> No
     assert made.exists()
 
 
+class Attribute:
+    """An object whose unpickling asks for an attribute of another."""
+
+    def __init__(self, *asked: Any):
+        self.asked = asked
+
+    def __reduce__(self) -> Any:
+        return getattr, self.asked
+
+
+def test_members_of_enumerations_are_read_as_python_3_11_0_keeps_them_and_no_other_attribute(tmp_path: Path) -> None:
+    from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING as KIND
+
+    member = KIND.TORCH_CHANNELS_LAST
+    for asked, told in (
+        ((KIND, member.name), "holds"),
+        ((KIND, "__init__"), "KeyError"),
+        ((torch.Size, "numel"), "no enu"),
+    ):
+        (tmp_path / ".metadata").write_bytes(pickle.dumps(Attribute(*asked)))
+        with pytest.raises(ValueError, match=told):
+            read_checkpoint.Reader(tmp_path).read_metadata()
+
+
 def test_a_program_in_a_value_is_not_run(saved: Path, tmp_path: Path) -> None:
     folder, made = copy(saved, tmp_path), tmp_path / "made"
     with warnings.catch_warnings():

@@ -48,7 +48,10 @@ def _sdist(work: Path) -> Path:
     if subprocess.run([*pip, "--dest", str(work), wanted]).returncode != 0:
         raise ValueError(f"{wanted}: pip could not download its source. Check pip's settings and the network.")
     with tarfile.open(next(work.glob("kenlm-*.tar.gz"))) as archive:
-        archive.extractall(work, filter="data")
+        if hasattr(tarfile, "data_filter"):
+            archive.extractall(work, filter="data")
+        else:  # Python 3.11.0 to 3.11.3
+            archive.extractall(work)
     return next(path for path in work.glob("kenlm-*") if path.is_dir())
 
 

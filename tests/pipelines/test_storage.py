@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from curate.files import read_json
 from curate.records import read
 from curate.sources import resolve
 from pipelines import config
@@ -45,7 +46,14 @@ def test_sources_in_a_bucket_give_what_they_give_in_a_folder(tmp_path: Path, buc
     s3.put(root, f"{bucket}/text")
     here, there = tmp_path / "here", tmp_path / "there"
     corpus.curate(root, here, STAGES)
-    manifest = corpus.curate(root, there, STAGES, **{"data_root": f"{bucket}/text", "curate.executor.workers": 2})
+    keys = {"data_root": f"{bucket}/text", "curate.executor.workers": 2}
+    # In a process of its own: worker processes have the environment of when their server began.
+    code = "import sys, pathlib; from tests.curate import corpus; root, there, stages, keys = eval(sys.argv[1]); "
+    code += "corpus.curate(pathlib.Path(root), pathlib.Path(there), stages, **keys)"
+    told = repr((str(root), str(there), STAGES, keys))
+    done = subprocess.run([sys.executable, "-c", code, told], cwd=REPO, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    manifest = read_json(there / "manifest.json")
     assert corpus.bytes_of(there) == corpus.bytes_of(here) and len(corpus.kept(there)) > 150
     assert {stage["documents_in"] for stage in manifest["stages"][:1]} == {3 * 60 + 42}
 
@@ -223,6 +231,7 @@ def test_a_place_without_its_package_names_it(monkeypatch: pytest.MonkeyPatch) -
 
 READ = """
 import sys
+from curate.files import read_json
 from curate.records import read
 from curate.sources import resolve
 from pipelines import config

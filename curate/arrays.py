@@ -16,8 +16,8 @@ def read_arrays(path: Path, kinds: KINDS) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in kinds}
-    # NotImplementedError: zipfile's, for a kind of compression that it does not know
-    except (OSError, ValueError, KeyError, EOFError, TypeError, NotImplementedError) as error:
+    # RuntimeError: zipfile's, for an encrypted entry or a kind of compression that it does not know
+    except (OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError) as error:
         raise damaged(path, f"{type(error).__name__}: {error}") from None
     except (zipfile.BadZipFile, zlib.error) as error:
         raise damaged(path, str(error)) from None

@@ -30,11 +30,10 @@ def main(argv: list[str] | None = None) -> None:
     from curate import explain
     from curate.curation import resolve_curation, run_only
     from curate.files import alone
-    from pipelines.published import check_place, publish_finished
+    from pipelines.published import publish_finished
 
     console, started = Console(), time.monotonic()
     where = options.target or "runs/latest/pipeline.yaml"
-    check_place(pipeline)
     curation = resolve_curation(pipeline, where, lambda line: console.print(f"[dim]{line}[/dim]"))
     _print_plan(console, curation, options.explain)
     if options.explain or options.dry_run:

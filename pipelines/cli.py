@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 from pipelines import config
 from pipelines.secrets import scrub
 from pipelines.section import Section
-from pipelines.storage import is_url
+from pipelines.storage import connect, is_url
 
 RUNS = Path("runs")
 
@@ -54,6 +54,8 @@ def parse(
     elif source.name == "pipeline.yaml" and source.parent.name:
         values["output"] = str(source.parent)
     pipeline = config.load(source, values, getattr(options, "allow_import", False))
+    if pipeline.storage.publish:
+        connect(pipeline.storage.publish, "storage.publish")  # known to be wrong before the command's work is done
     if (pipeline.folder / "published.json").exists():
         from pipelines import published
 

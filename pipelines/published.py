@@ -47,12 +47,6 @@ def publish_finished(pipeline: Pipeline) -> None:
         print(f"published to {url}: {told}; {others:,} files were there")
 
 
-def check_place(pipeline: Pipeline) -> None:
-    """Raises ValueError where no run can be published to `storage.publish`, before a command's work is done."""
-    if pipeline.storage.publish:
-        connect(pipeline.storage.publish, KEY)
-
-
 def publish(folder: Path, url: str) -> tuple[int, int, int]:
     """Copy what is finished to a URL, then the listing. Returns files and bytes copied, and files that were there.
 

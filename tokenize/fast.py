@@ -39,8 +39,7 @@ def open_gigatoken(definition: str) -> tuple[Any, str]:
 
     try:
         return gigatoken.Tokenizer.from_json(definition), ""
-    # NotImplementedError: gigatoken's, for a pre-tokenizer that it does not know
-    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+    except (RuntimeError, ValueError, TypeError) as error:
         return None, (str(error).strip() or type(error).__name__).splitlines()[0]
 
 

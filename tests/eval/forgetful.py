@@ -18,11 +18,8 @@ def make(home: Path) -> Path:
     from mix import build
 
     folder = home / "runs" / "small"
-    small.make_tokenizer(folder / "tokenizer")
+    small.curated(folder, [("domain", "notes"), ("replay", "books")])
     teach(small.make_model(home / "base"), folder / "tokenizer", "replay")
-    for pool, source in (("domain", "notes"), ("replay", "books")):
-        small.write_documents(folder / "documents" / pool / source, pool, source, range(200))
-        small.write_documents(folder / "held_out" / pool / source, pool, f"{source}_held_out", range(1000, 1012))
     config.save(small.pipeline(folder, home / "base", steps=32), folder / "pipeline.yaml")
     build.main([str(folder), "--domain", "1", "--replay", "0"])
     small.train(folder, "--train.run", "left_alone", *CONTROLLED, "--eval.controller", "none")

@@ -82,11 +82,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     home = tmp_path_factory.mktemp("sweep")
     folder = home / "runs" / "small"
-    small.make_tokenizer(folder / "tokenizer")
+    small.curated(folder, [("domain", "notes"), ("replay", "books")], documents=100)
     small.make_model(home / "base")
-    for pool, source in (("domain", "notes"), ("replay", "books")):
-        small.write_documents(folder / "documents" / pool / source, pool, source, range(100))
-        small.write_documents(folder / "held_out" / pool / source, pool, f"{source}_held_out", range(1000, 1010))
     config.save(small.pipeline(folder, home / "base", steps=6, warmup_steps=2), folder / "pipeline.yaml")
     build.main([str(folder)])
     return folder

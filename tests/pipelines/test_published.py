@@ -33,10 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder up to and with its mixture."""
     home = tmp_path_factory.mktemp("published")
     folder = home / "small"
-    small.make_tokenizer(folder / "tokenizer")
-    for pool, source in (("domain", "notes"), ("domain", "trials"), ("replay", "books")):
-        small.write_documents(folder / "documents" / pool / source, pool, source, range(200))
-        small.write_documents(folder / "held_out" / pool / source, pool, f"{source}_held_out", range(1000, 1012))
+    small.curated(folder)
     write_json(folder / "manifest.json", {"stages": []})
     pipeline = small.pipeline(folder, home / "base", steps=2, warmup_steps=1)
     config.save(pipeline, folder / "pipeline.yaml")

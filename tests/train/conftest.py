@@ -15,11 +15,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     home = tmp_path_factory.mktemp("train")
     folder = home / "runs" / "small"
-    small.make_tokenizer(folder / "tokenizer")
+    small.curated(folder)
     small.make_model(home / "base", dtype="bfloat16", tie_word_embeddings=True)
-    for pool, source in (("domain", "notes"), ("domain", "trials"), ("replay", "books")):
-        small.write_documents(folder / "documents" / pool / source, pool, source, range(200))
-        small.write_documents(folder / "held_out" / pool / source, pool, f"{source}_held_out", range(1000, 1012))
     config.save(small.pipeline(folder, home / "base"), folder / "pipeline.yaml")
     build.main([str(folder)])
     return folder

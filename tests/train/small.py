@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +16,7 @@ from pipelines.config import Pipeline
 REPO = Path(__file__).resolve().parents[2]
 VOCABULARY = 320
 SEQ_LEN = 64
+SOURCES = (("domain", "notes"), ("domain", "trials"), ("replay", "books"))
 WORDS = {
     "domain": "patient fever renal acute chart dose daily cardiac lesion biopsy oral infusion".split(),
     "replay": "river harvest stone letter winter market road garden evening history song lamp".split(),
@@ -92,6 +94,14 @@ def write_documents(folder: Path, pool: str, source: str, numbers: range) -> Non
             "scores": pl.Series([[{"name": "perplexity", "value": 1.0}]] * len(numbers)),
         }
     ).write_parquet(folder / "00000.parquet")
+
+
+def curated(folder: Path, sources: Sequence[tuple[str, str]] = SOURCES, documents: int = 200) -> None:
+    """A run folder as curation leaves it for mix.build: tokenizer, documents and held-out documents by pool, source."""
+    make_tokenizer(folder / "tokenizer")
+    for pool, source in sources:
+        write_documents(folder / "documents" / pool / source, pool, source, range(documents))
+        write_documents(folder / "held_out" / pool / source, pool, f"{source}_held_out", range(1000, 1012))
 
 
 def pipeline(folder: Path, model: Path, **train: object) -> Pipeline:

@@ -38,12 +38,10 @@ def phased(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with a mixture of three phases."""
     home = tmp_path_factory.mktemp("phases")
     folder = home / "runs" / "small"
-    small.make_tokenizer(folder / "tokenizer")
+    small.curated(folder, documents=100)
     small.make_model(home / "base")
-    for pool, source in (("domain", "notes"), ("domain", "trials"), ("replay", "books")):
+    for pool, source in small.SOURCES:
         documents = folder / "documents" / pool / source
-        small.write_documents(documents, pool, source, range(100))
-        small.write_documents(folder / "held_out" / pool / source, pool, f"{source}_held_out", range(1000, 1012))
         table = pq.read_table(documents / "00000.parquet").drop_columns(["scores"])
         scores = pa.array([[("perplexity", float(n))] for n in range(100)], pa.map_(pa.string(), pa.float32()))
         pq.write_table(table.append_column("scores", scores), documents / "00000.parquet")
